@@ -1,0 +1,50 @@
+# Two commands do everything: `make book` and `make test`. `make help` lists the rest.
+PYTHON ?= python3
+PORT ?= 8000
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := PYTHONPATH=book/_ext $(BIN)/python
+READY := $(VENV)/ready
+
+.DEFAULT_GOAL := help
+.PHONY: help book test quick notebooks serve bench clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"The book needs Python 3.11 or newer, and $(PYTHON) is {v.major}.{v.minor}. Name another: make book PYTHON=python3.12")'
+	@echo "Installing the packages of requirements.txt into $(VENV) (once; some minutes)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+book: $(READY)  ## execute the chapters and build the site, strictly
+	@$(RUN) -m bookext.build
+
+test: book  ## everything that CI checks, on the book just built
+	@$(RUN) -m bookext.ledger
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(RUN) -m pytest -q
+	@$(RUN) -m bookext.notebooks --alone _build/alone
+	@cd _build/alone && OMP_NUM_THREADS=1 ../../$(BIN)/python -m pytest -q --nbval-lax --nbval-cell-timeout=120 -p no:cacheprovider -c /dev/null --rootdir=. .
+
+quick: $(READY)  ## the inner loop: what needs no built book, in under a minute
+	@$(RUN) -m bookext.ledger
+	@$(BIN)/ruff check .
+	@$(RUN) -m bookext.notebooks --check
+	@$(RUN) -m pytest -q -m "not site and not slow"
+
+notebooks: $(READY)  ## write each chapter's .ipynb anew
+	@$(RUN) -m bookext.notebooks
+
+serve: book  ## show the site on http://127.0.0.1:8000 (PORT=… for another)
+	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
+
+bench: $(READY)  ## measure, each figure beside a peer
+	@for script in bench/*.py; do $(RUN) $$script || exit 1; done
+
+clean:  ## remove what was built (the environment stays)
+	@rm -rf _build

@@ -1,0 +1,139 @@
+"""``make book``: execute the chapters that changed, side by side, then build the site strictly.
+
+A chapter's outputs come from a cache whose folder is named by a hash of ``labs/`` and ``requirements.txt``: jupyter-cache itself
+sees only the chapter's own cells and would reuse outputs of an older ``labs``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import lru_cache
+from pathlib import Path
+
+from .source import ROOT, SourceError, notebook_node, notebook_pages, with_claims_cell
+
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+BUILD = ROOT / "_build"
+SITE = BUILD / "html"
+# One thread a kernel: sums come out the same on every machine, and chapters run side by side.
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "JUPYTER_PLATFORM_DIRS": "1"}
+
+
+def digest(paths: Iterable[Path]) -> str:
+    """A short hash of files' names and contents."""
+    total = hashlib.sha256(sys.version.encode())
+    for path in sorted(paths):
+        total.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
+    return total.hexdigest()[:16]
+
+
+@lru_cache(maxsize=1)
+def cache_path() -> Path:
+    """The folder of outputs computed with this very ``labs`` and these very pins."""
+    return BUILD / "cache" / digest([*(ROOT / "labs").rglob("*.py"), ROOT / "requirements.txt"])
+
+
+def fingerprint() -> str:
+    """A hash of everything the site is made from."""
+    book = [p for p in (ROOT / "book").rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+    tops = [ROOT / name for name in ("_config.yml", "_toc.yml", "requirements.txt", "pyproject.toml")]
+    return digest([*book, *tops, *(ROOT / "labs").rglob("*.py")])
+
+
+def execute_all(pages: list[Path]) -> list[str]:
+    """Execute the pages whose code is not in the cache, side by side; returns what failed, ready to print."""
+    import nbformat
+    from jupyter_cache import get_cache
+    from jupyter_cache.base import CacheBundleIn
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellControlSignal, DeadKernelError
+
+    cache = get_cache(cache_path())
+    waiting: dict[Path, nbformat.NotebookNode] = {}
+    for page in pages:
+        notebook = notebook_node(with_claims_cell(page.read_text("utf8"), page))
+        try:
+            cache.match_cache_notebook(notebook)
+            print(f"  {page.stem}: from the cache", flush=True)
+        except KeyError:
+            waiting[page] = notebook
+
+    def execute(page: Path) -> tuple[float, str | None]:
+        begun, cells = time.perf_counter(), waiting[page].cells
+        where = {"metadata": {"path": str(page.parent)}}
+        quiet = ["--log-level=ERROR"]  # else each kernel warns that its loopback port is not encrypted
+        client = NotebookClient(waiting[page], timeout=120, kernel_name="python3", resources=where, extra_arguments=quiet)
+        try:
+            client.execute()
+        except (CellControlSignal, DeadKernelError) as error:
+            # the last cell that was started is the one that failed, timed out or took the kernel with it
+            number = max((i for i, cell in enumerate(cells) if "execution" in cell.metadata), default=0)
+            line = waiting[page].metadata["source_map"][number]
+            code = sum(cell.cell_type == "code" for cell in cells[: number + 1])
+            return time.perf_counter() - begun, f"{page.relative_to(ROOT)}: code cell {code}, line {line}\n{ANSI.sub('', str(error))}"
+        for cell in cells:
+            cell.metadata.pop("execution", None)  # time stamps are no part of the cache's key
+        return time.perf_counter() - begun, None
+
+    failures = []
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        running = {pool.submit(execute, page): page for page in waiting}
+        for count, future in enumerate(as_completed(running), 1):
+            page, (seconds, failure) = running[future], future.result()
+            print(f"  {page.stem}: {'FAILED' if failure else 'executed'} in {seconds:.1f} s ({count} of {len(running)})", flush=True)
+            if failure:
+                failures.append(failure)
+            else:
+                data = {"execution_seconds": seconds}
+                cache.cache_notebook_bundle(CacheBundleIn(waiting[page], str(page), data=data), check_validity=False, overwrite=True)
+    return failures
+
+
+def forget_old_caches() -> None:
+    """Keep the outputs of the three newest versions of labs: switching back and forth stays quick, the disk stays small."""
+    folders = sorted((BUILD / "cache").iterdir(), key=lambda p: p.stat().st_mtime)
+    for folder in folders[:-3]:
+        shutil.rmtree(folder)
+
+
+def main() -> int:
+    """Build the site; exit status 1, with chapter, cell and traceback, when something is wrong."""
+    index, stamp, now = SITE / "book" / "index.html", BUILD / "fingerprint", fingerprint()
+    if index.exists() and stamp.exists() and stamp.read_text() == now:
+        print(f"Nothing changed. The site: {index}")
+        return 0
+    stamp.unlink(missing_ok=True)
+    os.environ |= ENVIRONMENT
+    cache_path().mkdir(parents=True, exist_ok=True)
+    os.utime(cache_path())
+    forget_old_caches()
+    print("Executing chapters", flush=True)
+    try:
+        failures = execute_all(notebook_pages())
+    except SourceError as error:
+        failures = [str(error)]
+    if failures:
+        print("\n\n".join(["", *failures]), file=sys.stderr)
+        print("\nThe book was not built.", file=sys.stderr)
+        return 1
+    print("Building the site", flush=True)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT / "book" / "_ext"), os.environ.get("PYTHONPATH")]))
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(ROOT), "-n", "-W", "--keep-going", "-q"]
+    if subprocess.run(command, cwd=ROOT).returncode:
+        print("\nThe book was not built: mend the warnings above.", file=sys.stderr)
+        return 1
+    stamp.write_text(now)
+    print(f"The site: {index}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

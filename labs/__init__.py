@@ -1,0 +1,6 @@
+"""What the book *Numerical Stability of Deep Networks* computes with; one module, one idea.
+
+Importing ``labs`` itself loads nothing: ``from labs import jacobians`` loads what that module needs.
+"""
+
+__version__ = "0.1.0"
