@@ -7,7 +7,7 @@ RUN := PYTHONPATH=book/_ext $(BIN)/python
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help book test quick notebooks serve bench clean
+.PHONY: help book format test quick notebooks serve bench clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -28,8 +28,11 @@ test: book  ## everything that CI checks, on the book just built
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(RUN) -m pytest -q
-	@$(RUN) -m bookext.notebooks --alone _build/alone
-	@cd _build/alone && OMP_NUM_THREADS=1 ../../$(BIN)/python -m pytest -q --nbval-lax --nbval-cell-timeout=120 -p no:cacheprovider -c /dev/null --rootdir=. .
+	@rm -rf _build/alone && mkdir -p _build/alone && cp book/*.ipynb _build/alone
+	@cd _build/alone && OMP_NUM_THREADS=1 ../../$(BIN)/python -m pytest -q --nbval-lax -p no:cacheprovider -c /dev/null --rootdir=. .
+
+format: $(READY)  ## lay out the code
+	@$(BIN)/ruff format -q . && $(BIN)/ruff check -q --fix .
 
 quick: $(READY)  ## the inner loop: what needs no built book, in under a minute
 	@$(RUN) -m bookext.ledger

@@ -201,8 +201,9 @@ def orthogonal_(W: Tensor, gain: float = 1.0, *, generator: Generator | None = N
 
     It is the Q of a Gaussian matrix, its signs fixed so that every Q is equally likely. Source: Saxe et al. 2014.
 
-    >>> torch.linalg.svdvals(orthogonal_(torch.empty(2, 3)))
-    tensor([1., 1.])
+    >>> W = orthogonal_(torch.empty(2, 3, dtype=torch.float64))
+    >>> torch.allclose(W @ W.T, torch.eye(2, dtype=torch.float64))
+    True
     """
     _check(W, gain, "gain")
     fans(W.shape)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
@@ -18,7 +20,7 @@ BAND = "#2E7D32"
 SEQUENCE = ("#1565C0", "#6D4C9F", "#C03B2F", "#B26A00")
 """Colours for an ordered family of curves (weight scales, depths), cold to warm."""
 
-_STYLE = {
+_STYLE: dict[str, Any] = {
     "figure.figsize": (5.4, 3.4),
     "figure.facecolor": "none",
     "axes.facecolor": "none",
@@ -46,7 +48,7 @@ def use_style() -> None:
     >>> mpl.rcParams["axes.grid"]
     True
     """
-    mpl.rcParams.update(_STYLE)
+    mpl.rcParams.update(_STYLE)  # type: ignore[arg-type]
     try:
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 

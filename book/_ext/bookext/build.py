@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import lru_cache
 from pathlib import Path
 
-from .source import ROOT, SourceError, notebook_node, notebook_pages, with_claims_cell
+from .source import ROOT, SourceError, display_path, notebook_node, notebook_pages, with_claims_cell
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 BUILD = ROOT / "_build"
@@ -35,17 +35,27 @@ def digest(paths: Iterable[Path]) -> str:
     return total.hexdigest()[:16]
 
 
+def _files(folder: str) -> list[Path]:
+    return [p for p in (ROOT / folder).rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+
+
 @lru_cache(maxsize=1)
 def cache_path() -> Path:
     """The folder of outputs computed with this very ``labs`` and these very pins."""
-    return BUILD / "cache" / digest([*(ROOT / "labs").rglob("*.py"), ROOT / "requirements.txt"])
+    return BUILD / "cache" / digest([*_files("labs"), ROOT / "requirements.txt"])
 
 
 def fingerprint() -> str:
     """A hash of everything the site is made from."""
-    book = [p for p in (ROOT / "book").rglob("*") if p.is_file() and "__pycache__" not in p.parts]
     tops = [ROOT / name for name in ("_config.yml", "_toc.yml", "requirements.txt", "pyproject.toml")]
-    return digest([*book, *tops, *(ROOT / "labs").rglob("*.py")])
+    return digest([*_files("book"), *_files("labs"), *tops])
+
+
+def machinery() -> str:
+    """A hash of what shapes every page: Sphinx by itself would rewrite only the pages whose text changed."""
+    return digest(
+        [*_files("book/_ext"), *_files("book/_static"), *_files("labs"), ROOT / "_config.yml", ROOT / "_toc.yml"]
+    )
 
 
 def execute_all(pages: list[Path]) -> list[str]:
@@ -70,7 +80,9 @@ def execute_all(pages: list[Path]) -> list[str]:
         begun, cells = time.perf_counter(), waiting[page].cells
         where = {"metadata": {"path": str(page.parent)}}
         quiet = ["--log-level=ERROR"]  # else each kernel warns that its loopback port is not encrypted
-        client = NotebookClient(waiting[page], timeout=120, kernel_name="python3", resources=where, extra_arguments=quiet)
+        client = NotebookClient(
+            waiting[page], timeout=120, kernel_name="python3", resources=where, extra_arguments=quiet
+        )
         try:
             client.execute()
         except (CellControlSignal, DeadKernelError) as error:
@@ -78,7 +90,10 @@ def execute_all(pages: list[Path]) -> list[str]:
             number = max((i for i, cell in enumerate(cells) if "execution" in cell.metadata), default=0)
             line = waiting[page].metadata["source_map"][number]
             code = sum(cell.cell_type == "code" for cell in cells[: number + 1])
-            return time.perf_counter() - begun, f"{page.relative_to(ROOT)}: code cell {code}, line {line}\n{ANSI.sub('', str(error))}"
+            return (
+                time.perf_counter() - begun,
+                f"{display_path(page)}: code cell {code}, line {line}\n{ANSI.sub('', str(error))}",
+            )
         for cell in cells:
             cell.metadata.pop("execution", None)  # time stamps are no part of the cache's key
         return time.perf_counter() - begun, None
@@ -88,12 +103,17 @@ def execute_all(pages: list[Path]) -> list[str]:
         running = {pool.submit(execute, page): page for page in waiting}
         for count, future in enumerate(as_completed(running), 1):
             page, (seconds, failure) = running[future], future.result()
-            print(f"  {page.stem}: {'FAILED' if failure else 'executed'} in {seconds:.1f} s ({count} of {len(running)})", flush=True)
+            print(
+                f"  {page.stem}: {'FAILED' if failure else 'executed'} in {seconds:.1f} s ({count} of {len(running)})",
+                flush=True,
+            )
             if failure:
                 failures.append(failure)
             else:
                 data = {"execution_seconds": seconds}
-                cache.cache_notebook_bundle(CacheBundleIn(waiting[page], str(page), data=data), check_validity=False, overwrite=True)
+                cache.cache_notebook_bundle(
+                    CacheBundleIn(waiting[page], str(page), data=data), check_validity=False, overwrite=True
+                )
     return failures
 
 
@@ -125,11 +145,16 @@ def main() -> int:
         print("\nThe book was not built.", file=sys.stderr)
         return 1
     print("Building the site", flush=True)
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT / "book" / "_ext"), os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(ROOT), "-n", "-W", "--keep-going", "-q"]
-    if subprocess.run(command, cwd=ROOT).returncode:
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [str(ROOT / "book" / "_ext"), os.environ.get("PYTHONPATH")])
+    )
+    shape, shaped = machinery(), BUILD / "machinery"
+    everything = [] if shaped.exists() and shaped.read_text() == shape else ["--all"]
+    book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(ROOT)]
+    if subprocess.run([*book, "-n", "-W", "--keep-going", "-q", *everything], cwd=ROOT).returncode:
         print("\nThe book was not built: mend the warnings above.", file=sys.stderr)
         return 1
+    shaped.write_text(shape)
     stamp.write_text(now)
     print(f"The site: {index}")
     return 0

@@ -84,7 +84,9 @@ def visit_inline(translator: Any, node: nodes.math) -> None:
 def visit_block(translator: Any, node: nodes.math_block) -> None:
     # the formula scrolls by itself where the screen is narrow, so it must be reachable by keyboard
     translator.body.append(translator.starttag(node, "div", CLASS="math notranslate nohighlight"))
-    translator.body.append(f'<div class="formula" tabindex="0" role="group" aria-label="formula">{_html(translator, node, True)}</div>')
+    translator.body.append(
+        f'<div class="formula" tabindex="0" role="group" aria-label="formula">{_html(translator, node, True)}</div>'
+    )
     if node["number"]:
         translator.body.append(f'<span class="eqno">({get_node_equation_number(translator, node)})')
         translator.add_permalink_ref(node, "Link to this equation")

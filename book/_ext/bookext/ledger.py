@@ -4,7 +4,8 @@
   and asserts), ``def-…`` (a definition) or ``asm-…`` (an assumption).
 * A number claimed in prose is written ``{num}`28 <overflow_step>```; the expression is computed by a cell in the same section,
   and the chapter's last cell compares both.
-* The chapter's front matter promises which results (C1 … C20) and errata (E1 … E14) its cells decide.
+* The chapter's front matter promises which items of the lecture (L1 … L40) it treats and which results (C1 … C20) and errata
+  (E1 … E14) its cells decide.
 """
 
 from __future__ import annotations
@@ -58,11 +59,15 @@ def problems(chapter: Chapter) -> list[str]:
     for equation in chapter.equations:
         kind = KINDS.get((equation.label or "").partition("-")[0])
         if equation.label is None:
-            report(equation.line, f"in '{equation.section}': a displayed equation without a label; close it with $$ (eq-…)")
+            report(
+                equation.line, f"in '{equation.section}': a displayed equation without a label; close it with $$ (eq-…)"
+            )
         elif kind is None:
             report(equation.line, f"label {equation.label}: begin it with eq- (a statement), def- or asm-")
         elif kind == "checked" and not any(equation.label in c.checks and c.section == equation.section for c in code):
-            report(equation.line, f"{equation.label} is checked by no cell of '{equation.section}'; list it under :checks:")
+            report(
+                equation.line, f"{equation.label} is checked by no cell of '{equation.section}'; list it under :checks:"
+            )
     for cell in code:
         for name in cell.checks:
             if name not in IDS and name not in labels:
@@ -73,6 +78,12 @@ def problems(chapter: Chapter) -> list[str]:
     for name in [*ledger.get("claims", []), *ledger.get("errata", [])]:
         if not any(name in cell.checks for cell in code):
             report(1, f"the front matter promises {name}, but no cell lists it under :checks:")
+    for item in ledger.get("items", []):
+        if anchors(chapter).count(item) != 1:
+            report(
+                1,
+                f"the front matter promises item {item}, so one heading has the line ({item})= above it; {anchors(chapter).count(item)} do",
+            )
     promised = {*ledger.get("claims", []), *ledger.get("errata", [])}
     for cell in code:
         for name in set(cell.checks) & IDS - promised:
@@ -87,7 +98,14 @@ def _claim_problems(chapter: Chapter, code: list[Cell]) -> list[str]:
     bound = [(cell, _bound(cell)) for cell in code]
     for claim in chapter.claims:
         where = f"{chapter.name}:{claim.line}: {{num}}`{claim.literal} <{claim.expression}>`"
-        names = _names(ast.parse(claim.expression, mode="eval"), ast.Load) - {"float", "len", "abs", "max", "min", "int"}
+        names = _names(ast.parse(claim.expression, mode="eval"), ast.Load) - {
+            "float",
+            "len",
+            "abs",
+            "max",
+            "min",
+            "int",
+        }
         if not names:
             found.append(f"{where}: the expression uses no name, so nothing computes it")
         for name in sorted(names):

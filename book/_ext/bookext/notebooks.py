@@ -20,13 +20,30 @@ from typing import Any
 
 import yaml
 
-from .source import CLAIMS_TITLE, ROOT, Chapter, book_pages, claims_code, config, notebook_pages, read_chapter
+from .source import (
+    CLAIMS_TITLE,
+    ROOT,
+    Chapter,
+    book_pages,
+    claims_code,
+    config,
+    display_path,
+    notebook_pages,
+    read_chapter,
+)
 
 OPEN = re.compile(r"^(?P<fence>:{3,}|`{3,}|~{3,})\{(?P<name>[\w:-]+)\}\s*(?P<title>.*)$")
 ROLE = re.compile(r"\{(?P<name>[\w:-]+)\}`(?P<body>[^`]+)`")
 TARGET = re.compile(r"^\(([\w:.-]+)\)=\s*$")
 LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]*)\]\((?P<url>[^)\s]+)\)")
-TITLED = {"note": "Note", "tip": "Tip", "warning": "Warning", "important": "Important", "seealso": "See also", "hint": "Hint"}
+TITLED = {
+    "note": "Note",
+    "tip": "Tip",
+    "warning": "Warning",
+    "important": "Important",
+    "seealso": "See also",
+    "hint": "Hint",
+}
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -70,7 +87,9 @@ def labels() -> dict[str, tuple[Path, str, str]]:
             found[name] = (page, f"Figure {prefix}{i}", name)
         for i, name in enumerate(re.findall(r"^:label:\s*(ex-[\w-]+)", chapter.text, re.MULTILINE), 1):
             found[name] = (page, f"Exercise {prefix}{i}", name)
-        for target, rest in re.findall(r"^\(([\w:.-]+)\)=\s*\n(?:\([^\n]*\)=\s*\n)*([^\n]*)", chapter.text, re.MULTILINE):
+        for target, rest in re.findall(
+            r"^\(([\w:.-]+)\)=\s*\n(?:\([^\n]*\)=\s*\n)*([^\n]*)", chapter.text, re.MULTILINE
+        ):
             found[target] = (page, re.sub(r"^#+\s*", "", rest).strip(), target.replace("_", "-"))
     return found
 
@@ -84,7 +103,7 @@ def figure_names(chapter: Chapter) -> list[str]:
 def expand_macros(tex: str) -> str:
     """KaTeX knows the book's macros; Colab's renderer does not."""
     for name, meaning in config()["sphinx"]["config"]["book_macros"].items():
-        tex = re.sub(re.escape(name) + r"(?![A-Za-z])", lambda _, m=meaning: m, tex)
+        tex = re.sub(re.escape(name) + r"(?![A-Za-z])", meaning.replace("\\", r"\\"), tex)
     return tex
 
 
@@ -103,14 +122,19 @@ def citation(key: str, parenthesised: bool) -> str:
     """'Glorot and Bengio (2010)', or with the year inside the same parentheses."""
     entry = bibliography()[key.strip()]
     people = [" ".join(p.prelast_names + p.last_names) for p in entry.persons["author"]]
-    names = people[0] if len(people) == 1 else f"{people[0]} and {people[1]}" if len(people) == 2 else f"{people[0]} et al."
+    names = (
+        people[0] if len(people) == 1 else f"{people[0]} and {people[1]}" if len(people) == 2 else f"{people[0]} et al."
+    )
     return f"{names}, {entry.fields['year']}" if parenthesised else f"{names} ({entry.fields['year']})"
 
 
 def reference_entry(key: str) -> str:
     """One line of a chapter's list of references."""
     entry = bibliography()[key]
-    people = [" ".join([*(n[0] + "." for n in p.first_names), *p.prelast_names, *p.last_names]) for p in entry.persons["author"]]
+    people = [
+        " ".join([*(n[0] + "." for n in p.first_names), *p.prelast_names, *p.last_names])
+        for p in entry.persons["author"]
+    ]
     where = entry.fields.get("journal") or entry.fields.get("booktitle") or entry.fields.get("publisher", "")
     clean = re.sub(r"[{}]", "", f"{', '.join(people)}. *{entry.fields['title']}*. {where}, {entry.fields['year']}.")
     return f"- {clean}" + (f" <{entry.fields['url']}>" if "url" in entry.fields else "")
@@ -131,7 +155,11 @@ def role(chapter: Chapter, name: str, body: str) -> str:
         if label not in labels():
             raise GeneratorError(f"{chapter.name}: {{{name}}}`{body}` refers to {label}, which is nowhere in the book")
         page, shown, anchor = labels()[label]
-        return shown if name == "eq" and page == chapter.path else f"[{text if target else shown}]({page_url(page, anchor)})"
+        return (
+            shown
+            if name == "eq" and page == chapter.path
+            else f"[{text if target else shown}]({page_url(page, anchor)})"
+        )
     if name == "doc":
         page = (chapter.path.parent / (target or text)).resolve().with_suffix(".md")
         return f"[{text if target else read_chapter(page).title}]({page_url(page)})"
@@ -193,10 +221,16 @@ def markdown(chapter: Chapter, lines: list[str]) -> list[str]:
         opened = OPEN.match(line)
         if opened or re.match(r"^(`{3,}|~{3,})", line):
             fence = opened["fence"] if opened else re.match(r"^(`{3,}|~{3,})", line)[1]  # type: ignore[index]
-            end = next((j for j in range(i + 1, len(lines)) if re.match(rf"^{fence[0]}{{{len(fence)},}}\s*$", lines[j])), None)
+            end = next(
+                (j for j in range(i + 1, len(lines)) if re.match(rf"^{fence[0]}{{{len(fence)},}}\s*$", lines[j])), None
+            )
             if end is None:
                 raise GeneratorError(f"{chapter.name}: '{line}' is not closed in the same cell")
-            out += directive(chapter, opened["name"], opened["title"], lines[i + 1 : end]) if opened else lines[i : end + 1]
+            out += (
+                directive(chapter, opened["name"], opened["title"], lines[i + 1 : end])
+                if opened
+                else lines[i : end + 1]
+            )
             i = end
         elif line.strip() == "$$":
             end = next(j for j in range(i + 1, len(lines)) if lines[j].strip().startswith("$$"))
@@ -241,7 +275,12 @@ def convert(page: Path) -> str:
         key = f"{kind}\n{source}"
         seen[key] = seen.get(key, 0) + 1
         name = hashlib.sha256(f"{key}\n{seen[key]}".encode()).hexdigest()[:12]
-        cell: dict[str, Any] = {"cell_type": kind, "id": name, "metadata": metadata or {}, "source": source.splitlines(keepends=True)}
+        cell: dict[str, Any] = {
+            "cell_type": kind,
+            "id": name,
+            "metadata": metadata or {},
+            "source": source.splitlines(keepends=True),
+        }
         if kind == "code":
             cell |= {"execution_count": None, "outputs": []}
         cells.append(cell)
@@ -257,7 +296,7 @@ def convert(page: Path) -> str:
     first = True
     for cell in chapter.cells:
         if cell.kind == "code":
-            kept = {name: cell.metadata[name] for name in ("tags", "checks") if name in cell.metadata}
+            kept: dict[str, Any] = {name: cell.metadata[name] for name in ("tags", "checks") if name in cell.metadata}
             add("code", cell.source, kept)
             figure = cell.metadata.get("mystnb", {}).get("figure", {})
             if "caption" in figure:
@@ -271,9 +310,14 @@ def convert(page: Path) -> str:
         if body:
             add("markdown", body)
     if code := claims_code(chapter):
-        add("markdown", f"## {CLAIMS_TITLE}\n\nThe prose states numbers. This cell compares each with what the cells above computed.")
+        add(
+            "markdown",
+            f"## {CLAIMS_TITLE}\n\nThe prose states numbers. This cell compares each with what the cells above computed.",
+        )
         add("code", code)
-    if keys := sorted({k.strip() for m in re.finditer(r"\{cite(?::[pt])?\}`([^`]+)`", chapter.text) for k in m[1].split(",")}):
+    if keys := sorted(
+        {k.strip() for m in re.finditer(r"\{cite(?::[pt])?\}`([^`]+)`", chapter.text) for k in m[1].split(",")}
+    ):
         add("markdown", "## References\n\n" + "\n".join(reference_entry(key) for key in keys))
     notebook = {
         "cells": cells,
@@ -291,7 +335,7 @@ def convert(page: Path) -> str:
 def difference(page: Path) -> str | None:
     """What first differs between a page's notebook on disk and what its text gives; None where nothing does."""
     path = page.with_suffix(".ipynb")
-    name = path.relative_to(ROOT).as_posix()
+    name = display_path(path)
     if not path.exists():
         return f"{name} is missing"
     wanted, there = convert(page), path.read_text("utf8")
@@ -319,7 +363,7 @@ def main(arguments: list[str]) -> int:
         return bool(stale)
     for page in pages:
         page.with_suffix(".ipynb").write_text(convert(page), "utf8")
-        print(f"wrote {page.with_suffix('.ipynb').relative_to(ROOT)}")
+        print(f"wrote {display_path(page.with_suffix('.ipynb'))}")
     return 0
 
 

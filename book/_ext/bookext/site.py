@@ -18,7 +18,11 @@ from .source import parse_chapter, with_claims_cell
 
 LOGGER = logging.getLogger(__name__)
 # Where the types in labs' signatures are documented. A table instead of intersphinx, which would need a network to build.
-TORCH, PYTHON, SYMPY = "https://docs.pytorch.org/docs/stable/", "https://docs.python.org/3/library/", "https://docs.sympy.org/latest/modules/"
+TORCH, PYTHON, SYMPY = (
+    "https://docs.pytorch.org/docs/stable/",
+    "https://docs.python.org/3/library/",
+    "https://docs.sympy.org/latest/modules/",
+)
 TYPES = {
     "Tensor": TORCH + "tensors.html",
     "Generator": TORCH + "generated/torch.Generator.html",
@@ -27,7 +31,10 @@ TYPES = {
     "Module": TORCH + "generated/torch.nn.Module.html",
     "Optimizer": TORCH + "optim.html#torch.optim.Optimizer",
     "torch.nn.init": TORCH + "nn.init.html",
-    **{name: f"{PYTHON}collections.abc.html#collections.abc.{name}" for name in ("Callable", "Iterable", "Iterator", "Mapping", "Sequence")},
+    **{
+        name: f"{PYTHON}collections.abc.html#collections.abc.{name}"
+        for name in ("Callable", "Iterable", "Iterator", "Mapping", "Sequence")
+    },
     "Expr": SYMPY + "core.html#sympy.core.expr.Expr",
     "Equality": SYMPY + "core.html#sympy.core.relational.Equality",
     "MutableDenseMatrix": SYMPY + "matrices/dense.html#sympy.matrices.dense.MutableDenseMatrix",
@@ -99,6 +106,31 @@ def link_types(app: Sphinx, env: Any, node: nodes.Element, contnode: nodes.Eleme
     return nodes.reference("", "", contnode, internal=False, refuri=url) if url else None
 
 
+REPAIRS = [  # (what the theme and docutils write, what a page needs), applied to each finished page
+    # Thebe is not used here
+    (re.compile(r'<script type="text/x-thebe-config">.*?</script>', re.DOTALL), ""),
+    # content outside every landmark is lost to those who navigate by landmarks
+    (
+        re.compile(r'<div id="pst-primary-sidebar" '),
+        '<div id="pst-primary-sidebar" role="region" aria-label="Sidebar" ',
+    ),
+    # a role that ARIA has withdrawn, in a list whose children are no list items
+    (re.compile(r' role="doc-biblioentry"'), ""),
+    (re.compile(r'<div role="list" class="citation-list">'), '<div class="citation-list">'),
+]
+
+
+def repair_pages(app: Sphinx, error: Exception | None) -> None:
+    """Mend what the theme and its extensions get wrong in every page."""
+    if error is None and app.builder.format == "html":
+        for page in (Path(app.outdir) / "book").rglob("*.html"):
+            text = mended = page.read_text("utf8")
+            for pattern, right in REPAIRS:
+                mended = pattern.sub(right, mended)
+            if mended != text:
+                page.write_text(mended, "utf8")
+
+
 def setup(app: Sphinx) -> None:
     app.add_role("num", num_role)
     app.add_css_file("book.css")
@@ -107,3 +139,4 @@ def setup(app: Sphinx) -> None:
     app.connect("doctree-read", fold_going_further)
     app.connect("missing-reference", link_types)
     app.connect("html-page-context", drop_unused_scripts, priority=900)
+    app.connect("build-finished", repair_pages)

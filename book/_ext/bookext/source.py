@@ -30,6 +30,11 @@ HEADING = re.compile(r"^(#{1,6})\s+(.*?)\s*$")
 EQUATION_END = re.compile(r"^\s*\$\$(?:\s*\(([^)]+)\))?\s*$")
 
 
+def display_path(path: Path) -> str:
+    """A path as messages show it: relative to the repository where it lies in it."""
+    return (path.relative_to(ROOT) if path.is_relative_to(ROOT) else path).as_posix()
+
+
 class SourceError(ValueError):
     """Something in a chapter's text is not as the book writes it; names file and line."""
 
@@ -90,7 +95,7 @@ class Chapter:
     @property
     def name(self) -> str:
         """The path as messages show it, relative to the repository."""
-        return self.path.relative_to(ROOT).as_posix() if self.path.is_relative_to(ROOT) else self.path.as_posix()
+        return display_path(self.path)
 
     @property
     def title(self) -> str:
@@ -154,7 +159,7 @@ def read_chapter(path: str | Path) -> Chapter:
 @lru_cache(maxsize=64)
 def parse_chapter(text: str, path: Path) -> Chapter:
     """As ``read_chapter``, for text that need not be on disk."""
-    name = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.as_posix()
+    name = display_path(path)
     front = yaml.safe_load(text.split("---", 2)[1]) if text.startswith("---\n") else {}
     cells: list[Cell] = []
     equations: list[Equation] = []
@@ -198,19 +203,24 @@ def _read_markdown(
     lines = text.splitlines()[start:]
     while lines and not lines[0].strip():  # the reader drops leading blank lines, the map does not
         lines, start = lines[1:], start + 1
-    fence, tex, opened = False, [], 0
+    fence, opened = False, 0
+    tex: list[str] = []
     for number, line in enumerate(lines[: source.count("\n") + 1], start + 1):
         if FENCE.match(line):
             fence = not fence
             if re.match(r"^\s*`{3,}\{math\}", line):
-                raise SourceError(f"{name}:{number}: write displayed mathematics as $$ … $$ (eq-label), not as {{math}}")
+                raise SourceError(
+                    f"{name}:{number}: write displayed mathematics as $$ … $$ (eq-label), not as {{math}}"
+                )
         if fence:
             continue
         heading = HEADING.match(line)
         if heading and len(heading[1]) <= 2:
             section = heading[2]
         if not opened and re.match(r"^\s*\\begin\{(align|equation|gather|multline)", line):
-            raise SourceError(f"{name}:{number}: write displayed mathematics as $$ … $$ (eq-label), not as a bare amsmath block")
+            raise SourceError(
+                f"{name}:{number}: write displayed mathematics as $$ … $$ (eq-label), not as a bare amsmath block"
+            )
         if opened:
             end = EQUATION_END.match(line)
             if end:
@@ -233,7 +243,9 @@ def _read_markdown(
 
 def notebook_node(text: str) -> nbformat.NotebookNode:
     """The notebook in a MyST text, as the site's builder reads it (same cells, so the same cache key)."""
-    return read_myst_markdown_notebook(text, config=MdParserConfig(enable_extensions=set(EXTENSIONS)), add_source_map=True)
+    return read_myst_markdown_notebook(
+        text, config=MdParserConfig(enable_extensions=set(EXTENSIONS)), add_source_map=True
+    )
 
 
 CLAIMS_TITLE = "The numbers in the text"
@@ -243,7 +255,9 @@ def claims_code(chapter: Chapter) -> str | None:
     """The chapter's last cell: each number claimed in its prose beside what the cells above computed."""
     if not chapter.claims:
         return None
-    rows = [f"    ({c.section!r}, {c.literal!r}, {c.value!r}, {c.expression}, {c.tolerance!r})," for c in chapter.claims]
+    rows = [
+        f"    ({c.section!r}, {c.literal!r}, {c.value!r}, {c.expression}, {c.tolerance!r})," for c in chapter.claims
+    ]
     return "\n".join(
         [
             "# Each number claimed in the text, and what this notebook computed for it.",

@@ -1,0 +1,119 @@
+"""The ledger's rules, each broken once: the report names file, line and label."""
+
+from __future__ import annotations
+
+import pytest
+from bookext.ledger import problems
+from bookext.source import ROOT, SourceError, book_pages, literal_value, parse_chapter, read_chapter
+
+CHAPTER = """---
+jupytext:
+  text_representation:
+    format_name: myst
+kernelspec: {name: python3}
+ledger:
+  items: [L4]
+  claims: [C1]
+---
+
+# A chapter
+
+(L4)=
+## Growth
+
+$$
+1.5^{100} \\approx 4.07 \\times 10^{17}
+$$ (eq-growth)
+
+It grows to {num}`4.07e17 <growth>`.
+
+```{code-cell} ipython3
+:checks: [eq-growth, C1]
+
+growth = 1.5 ** 100
+assert growth > 1
+```
+
+## Definitions
+
+$$
+h = x
+$$ (def-h)
+"""
+
+
+def found(text: str) -> list[str]:
+    return problems(parse_chapter(text, ROOT / "book" / "planted.md"))
+
+
+def test_the_unbroken_chapter_is_clean():
+    assert found(CHAPTER) == []
+
+
+@pytest.mark.parametrize("page", book_pages(), ids=lambda p: p.stem)
+def test_the_book_is_clean(page):
+    assert problems(read_chapter(page)) == []
+
+
+@pytest.mark.parametrize(
+    "old, new, line, message",
+    [
+        ("$$ (eq-growth)", "$$", 16, "without a label"),
+        ("$$ (eq-growth)", "$$ (growth)", 16, "begin it with eq-"),
+        ("[eq-growth, C1]", "[C1]", 16, "eq-growth is checked by no cell of 'Growth'"),
+        ("[eq-growth, C1]", "[eq-growth, eq-typo, C1]", 25, "eq-typo, which is no label"),
+        ("assert growth > 1", "print(growth)", 25, "asserts nothing"),
+        ("$$ (def-h)", "$$ (eq-h)", 31, "eq-h is checked by no cell of 'Definitions'"),
+        ("$$ (def-h)", "$$ (eq-growth)", 16, "stands 2 times"),
+        ("4.07e17 <growth>", "4.07e17 <shrink>", 20, "no cell of 'Growth' computes shrink"),
+        (
+            "## Definitions",
+            "## Definitions\n\n```{code-cell} ipython3\ngrowth = 2\n```\n",
+            20,
+            "bound again in 'Definitions'",
+        ),
+        ("4.07e17 <growth>", "4.07e17 <1.5>", 20, "uses no name"),
+        ("claims: [C1]", "claims: [C1, C2]", 1, "promises C2"),
+        ("claims: [C1]", "claims: []", 25, "promise it in the front matter"),
+        ("(L4)=\n", "", 1, "promises item L4"),
+    ],
+)
+def test_a_planted_fault_is_named(old, new, line, message):
+    assert old in CHAPTER
+    reports = found(CHAPTER.replace(old, new, 1))
+    assert any(r.startswith(f"book/planted.md:{line}: ") and message in r for r in reports), reports
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("{num}`4.07e17 <growth>`", "{num}`4.07e17`", "without <expression>"),
+        ("{num}`4.07e17 <growth>`", "{num}`lots <growth>`", "is not a number"),
+        ("{num}`4.07e17 <growth>`", "{num}`4.07e17 <growth +>`", "invalid syntax"),
+        ("h = x\n$$ (def-h)", "h = x", "not closed"),
+        ("$$\nh = x\n$$ (def-h)", "$$ h = x $$ (def-h)", "line of its own"),
+        ("$$\nh = x\n$$ (def-h)", "\\begin{align}h &= x\\end{align}", "bare amsmath"),
+        ("$$\nh = x\n$$ (def-h)", "```{math}\nh = x\n```", "not as {math}"),
+    ],
+)
+def test_unreadable_text_stops_with_file_and_line(old, new, message):
+    assert old in CHAPTER
+    with pytest.raises(SourceError, match=r"book/planted\.md:\d+: ") as error:
+        found(CHAPTER.replace(old, new, 1))
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "literal, value, half_unit",
+    [
+        ("28", 28, 0.5),
+        ("0.25", 0.25, 0.005),
+        ("-0.1352", -0.1352, 5e-5),
+        ("−0.5", -0.5, 0.05),
+        ("4e-10", 4e-10, 5e-11),
+        ("14 %", 0.14, 0.005),
+    ],
+)
+def test_a_literal_stands_for_what_rounds_to_it(literal, value, half_unit):
+    # 1e-12: conversion from decimal to binary
+    assert literal_value(literal) == (pytest.approx(value, rel=1e-12), pytest.approx(half_unit, rel=1e-12))
