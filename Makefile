@@ -7,7 +7,7 @@ RUN := PYTHONPATH=book/_ext $(BIN)/python
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help book format test quick notebooks serve bench clean
+.PHONY: help book format test quick notebooks serve clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -45,9 +45,6 @@ notebooks: $(READY)  ## write each chapter's .ipynb anew
 
 serve: book  ## show the site on http://127.0.0.1:8000 (PORT=… for another)
 	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
-
-bench: $(READY)  ## measure, each figure beside a peer
-	@for script in bench/*.py; do $(RUN) $$script || exit 1; done
 
 clean:  ## remove what was built (the environment stays)
 	@rm -rf _build

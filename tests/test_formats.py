@@ -88,7 +88,7 @@ def test_table_matches_numpy(name):
     assert [fmt.max, fmt.smallest_normal, fmt.smallest_subnormal, fmt.eps] == [float(x) for x in expected]
 
 
-def test_range_of_fp16_erratum_6():
+def test_erratum_6_range_of_fp16():
     fmt = FORMATS["fp16"]
     assert (fmt.smallest_normal, fmt.max, fmt.smallest_subnormal) == (2.0**-14, 65504.0, 2.0**-24)
     assert f"{fmt.smallest_normal:.3e} {fmt.smallest_subnormal:.2e}" == "6.104e-05 5.96e-08"
@@ -105,7 +105,7 @@ def test_get_format_by_name_dtype_and_itself():
 # ------------------------------------------------------------------------------------------------------- rounding
 
 
-def test_one_plus_half_an_ulp_is_one_in_fp16_c4():
+def test_C4_one_plus_half_an_ulp_is_one_in_fp16():
     one, half_ulp = torch.tensor([1.0, 2.0**-11], dtype=torch.float16)
     assert one + half_ulp == 1
     assert one + 2 * half_ulp == 1 + FORMATS["fp16"].eps
@@ -151,14 +151,14 @@ def test_saturation_hides_an_overflow():
 # ------------------------------------------------------------------------------------------- products and their depth
 
 
-def test_product_of_1_5_in_fp16_c2():
+def test_C2_product_of_1_5_in_fp16():
     products = running_product(1.5, 30, "fp16")
     assert products.dtype == torch.float16 and products.shape == (30,)
     assert products[:27].isfinite().all() and products[27:].isinf().all()
     assert overflow_depth(1.5, "fp16") == overflow_depth(1.5, "fp16", mode="cast") == 28
 
 
-def test_product_of_0_8_in_fp16_c3():
+def test_C3_product_of_0_8_in_fp16():
     products = running_product(0.8, 200, "fp16")
     assert (products[70:] == 2 * 2.0**-24).all() and products[69] > products[70] > 0
     assert sticking_point(0.8, "fp16") == (71, 2 * 2.0**-24)
@@ -172,7 +172,7 @@ def test_product_of_0_8_in_fp16_c3():
     assert underflow_depth(0.8, "fp16", mode="cast") == 78
 
 
-def test_the_lectures_numbers_stay_inside_fp32_erratum_4():
+def test_erratum_4_the_lectures_numbers_stay_inside_fp32():
     largest_fp32 = (2 - Fraction(1, 2**23)) * 2**127
     past_max = (2 - Fraction(1, 2**24)) * 2**127  # half an ulp beyond: here rounding gives Inf
     assert Fraction(3, 2) ** 218 < largest_fp32 < past_max < Fraction(3, 2) ** 219

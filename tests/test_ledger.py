@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from bookext.ledger import problems
 from bookext.source import ROOT, SourceError, book_pages, literal_value, parse_chapter, read_chapter
@@ -117,3 +119,13 @@ def test_unreadable_text_stops_with_file_and_line(old, new, message):
 def test_a_literal_stands_for_what_rounds_to_it(literal, value, half_unit):
     # 1e-12: conversion from decimal to binary
     assert literal_value(literal) == (pytest.approx(value, rel=1e-12), pytest.approx(half_unit, rel=1e-12))
+
+
+def test_every_result_has_a_test_of_its_own():
+    """C20 compares trained networks; it belongs to the chapter that trains them."""
+    named = {
+        m
+        for path in (ROOT / "tests").glob("test_*.py")
+        for m in re.findall(r"def test_(C\d+)_", path.read_text("utf8"))
+    }
+    assert named >= {f"C{i}" for i in range(1, 20)}
