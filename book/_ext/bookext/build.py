@@ -81,7 +81,12 @@ def execute_all(pages: list[Path]) -> list[str]:
         where = {"metadata": {"path": str(page.parent)}}
         quiet = ["--log-level=ERROR"]  # else each kernel warns that its loopback port is not encrypted
         client = NotebookClient(
-            waiting[page], timeout=120, kernel_name="python3", resources=where, extra_arguments=quiet
+            waiting[page],
+            timeout=120,
+            kernel_name="python3",
+            resources=where,
+            extra_arguments=quiet,
+            coalesce_streams=True,
         )
         try:
             client.execute()
