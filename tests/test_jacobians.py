@@ -149,14 +149,14 @@ def test_their_sum_is_the_log_determinant_and_the_top_one_the_norm(chain):
 
 @pytest.mark.parametrize("spread", [1, 10, 40])
 def test_diagonals_and_permutations_have_a_closed_form(spread):
-    n, d = 12, 200
+    n, d = 12, 100
     permutations = [uniform(t, n).argsort() for t in range(d)]
     slopes = spread * (uniform(5, d, n) - 0.5)
     sums, factors = torch.zeros(n, dtype=torch.float64), []
     for p, s in zip(permutations, slopes, strict=True):
         factors.append(s.exp()[:, None] * torch.eye(n, dtype=torch.float64)[p])
         sums = sums[p] + s
-    # 1e-11: 200 roundings of logarithms of up to 500
+    # 1e-11: 100 roundings of logarithms of up to 500
     assert_log_close(log_singular_values(factors), sums.sort(descending=True).values, 1e-11)
     diagonal = log_singular_values([s.exp().diag() for s in slopes])
     assert_log_close(diagonal, slopes.sum(dim=0).sort(descending=True).values, 1e-11)
@@ -197,6 +197,19 @@ def test_a_loss_that_only_the_transposed_pass_sees():
     assert logs.isinf().sum() == 1 and logs[:-1].isfinite().all()
 
 
+def test_a_dominant_direction_listed_last_is_sorted_to_the_front():
+    factors = [torch.tensor([[math.exp(-1), 0.1], [0, math.e]], dtype=torch.float64)] * 100
+    for chain in (factors, [J.T for J in factors]):
+        assert_log_close(log_singular_values(chain), by_mpmath(chain, 300), 1e-11)
+
+
+def test_an_ill_conditioned_factor_loses_digits_but_no_direction():
+    U, V = torch.linalg.qr(normal(13, 2, 6, 6)).Q
+    s = torch.tensor([1, 1, 1, 1, 1, 1e-11], dtype=torch.float64)
+    # 1e-3: the rounding of the factor, 6 entries of 2.2e-16, is up to 1e-4 of the least singular value
+    assert_log_close(log_singular_values([(U * s) @ V]), s.log(), 1e-3)
+
+
 def test_a_small_slope_is_not_a_lost_direction():
     tiny = torch.diag(torch.tensor([1, 1e-20], dtype=torch.float64))
     W = normal(10, 10, 2, 2)
@@ -204,9 +217,33 @@ def test_a_small_slope_is_not_a_lost_direction():
         assert_log_close(log_singular_values(factors), by_mpmath(factors, 500), 1e-11)
 
 
+def test_weak_links_are_kept():
+    # only neighbours are coupled, so the corners are linked through them: zeros of a factor are no proof of a block
+    slopes = torch.linspace(0, 3, 4, dtype=torch.float64).exp()
+    near = 0.002 * (torch.ones(4, 4, dtype=torch.float64).triu(-1).tril(1) - torch.eye(4, dtype=torch.float64))
+    factors = [slopes.diag() + near] * 2 + [slopes.flip(0).diag() + near] * 2
+    assert_log_close(log_singular_values(factors), by_mpmath(factors, 80), 1e-11)
+
+
+def test_a_column_of_q_may_belong_to_several_blocks():
+    # found among random integer chains: a dependent column leaves a direction that mixes the blocks of the others
+    J_1 = [
+        [1, 0, 0, 0, -1, 0],
+        [0, 0, 2, -1, 0, -2],
+        [0] * 6,
+        [1, 0, 0, 0, 0, 0],
+        [0, 1, 0, 0, 0, 0],
+        [0, 1, 0, 0, 0, -2],
+    ]
+    J_2 = [[0, 0, 0, 0, 0, -2], [0] * 6, [0, 0, -1, 1, 0, 0], [0, 0, 2, 0, -1, 1], [0, 1, 2, 0, 0, 0]]
+    J_3 = [[0, 0, 2, 0, 0], [1, 0, 0, 0, 0], [-1, -1, 2, 0, 0], [0, 0, 0, 2, 1], [-2, 0, 0, -2, 0], [-2, 0, 0, 0, 0]]
+    factors = [torch.tensor(J, dtype=torch.float64) for J in (J_1, J_2, J_3)]
+    assert_log_close(log_singular_values(factors), by_mpmath(factors, 60), 1e-11)
+
+
 def test_small_integer_chains_against_exact_rank_and_product():
     rng = random.Random(0)
-    for _ in range(100):
+    for _ in range(60):
         widths = [rng.randint(1, 6) for _ in range(rng.randint(2, 8))]
         density = rng.choice([0.3, 0.5, 0.8, 1])
         factors = [
@@ -230,11 +267,11 @@ def test_small_integer_chains_against_exact_rank_and_product():
 
 
 def test_lyapunov_exponents_agree_with_the_singular_values_in_the_sum_and_in_the_limit_only():
-    factors = with_slopes(6, 1500)
+    factors = with_slopes(6, 1000)
     shallow = lyapunov_exponents(factors[:3]) - log_singular_values(factors[:3]) / 3
-    deep = lyapunov_exponents(factors) - log_singular_values(factors) / 1500
+    deep = lyapunov_exponents(factors) - log_singular_values(factors) / 1000
     assert shallow.abs().max() > 0.05 and abs(shallow.sum()) < 1e-12
-    assert deep.abs().max() < 5 / 1500  # they differ by a constant (in nats) over d
+    assert deep.abs().max() < 5 / 1000  # they differ by a constant (in nats) over d
 
 
 def test_lyapunov_exponents_of_a_chain_that_loses_directions():
@@ -271,7 +308,7 @@ def test_bad_chains_are_refused_by_layer_and_shape(product, factors, message):
 
 
 def test_C5_products_of_gaussian_4x4_matrices():
-    d = 4000
+    d = 2000
     exponents = lyapunov_exponents(list(normal(11, d, 4, 4)))
     assert abs((math.log(2) + psi(2)) / 2 - 0.55797) < 5e-6
     for i, exponent in enumerate(exponents.tolist()):
@@ -295,7 +332,7 @@ def test_C6_entries_of_std_one_over_root_n_still_vanish():
 
 
 def test_C16_singular_values_of_a_product_of_gaussian_or_orthogonal_matrices():
-    L, draws = 8, 250
+    L, draws = 8, 200
     top, error = {}, {}
     for n in (50, 100):
         chains = [chained_jacobian(gaussian(n, L, seed)) for seed in range(draws)]
