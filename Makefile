@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := PYTHONPATH=book/_ext $(BIN)/python
 READY := $(VENV)/ready
+SIDE_BY_SIDE := -n auto --maxprocesses 4
 
 .DEFAULT_GOAL := help
 .PHONY: help book format test quick notebooks serve clean
@@ -27,9 +28,9 @@ test: book  ## everything that CI checks, on the book just built
 	@$(RUN) -m bookext.ledger
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(RUN) -m pytest -q
-	@rm -rf _build/alone && mkdir -p _build/alone && cp book/*.ipynb _build/alone
-	@cd _build/alone && OMP_NUM_THREADS=1 ../../$(BIN)/python -m pytest -q --nbval-lax -p no:cacheprovider -c /dev/null --rootdir=. .
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -q $(SIDE_BY_SIDE) --dist loadgroup
+	@rm -rf _build/alone && mkdir -p _build/alone && cp book/*.ipynb book/*/*.ipynb _build/alone
+	@cd _build/alone && OMP_NUM_THREADS=1 TQDM_DISABLE=1 ../../$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) --dist loadfile --nbval-lax -p no:cacheprovider -c /dev/null --rootdir=. .
 
 format: $(READY)  ## lay out the code
 	@$(BIN)/ruff format -q . && $(BIN)/ruff check -q --fix .
@@ -38,7 +39,7 @@ quick: $(READY)  ## the inner loop: what needs no built book, in under a minute
 	@$(RUN) -m bookext.ledger
 	@$(BIN)/ruff check .
 	@$(RUN) -m bookext.notebooks --check
-	@$(RUN) -m pytest -q -m "not site and not slow"
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -q $(SIDE_BY_SIDE) -m "not site and not slow"
 
 notebooks: $(READY)  ## write each chapter's .ipynb anew
 	@$(RUN) -m bookext.notebooks

@@ -12,6 +12,8 @@ import pytest
 from bookext.katexmath import render
 from conftest import ROOT
 
+pytestmark = pytest.mark.xdist_group("build")  # one small book, changed from test to test
+
 CHAPTER = """---
 jupytext:
   text_representation:
