@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from bookext.ledger import problems
+from bookext.ledger import anchors, problems
 from bookext.source import ROOT, SourceError, book_pages, literal_value, parse_chapter, read_chapter
 
 CHAPTER = """---
@@ -129,3 +129,28 @@ def test_every_result_has_a_test_of_its_own():
         for m in re.findall(r"def test_(C\d+)_", path.read_text("utf8"))
     }
     assert named >= {f"C{i}" for i in range(1, 20)}
+
+
+def test_each_item_of_the_lecture_stands_at_one_place():
+    items = [f"L{i}" for i in range(1, 41)]
+    anchored = [item for page in book_pages() for item in anchors(read_chapter(page))]
+    assert sorted(anchored) == sorted(items)
+    promised = [item for page in book_pages() for item in read_chapter(page).front.get("ledger", {}).get("items", [])]
+    assert sorted(promised) == sorted(items)
+    lecture_map = (ROOT / "book/appendix/lecture-map.md").read_text("utf8")
+    rows = re.findall(
+        r"^\| (L\d+) \| [\d.]+ \| ([^|]+) \| [^|]+ \| \{ref\}`(?:[^`<]+<)?(L\d+)>?` \|$", lecture_map, re.MULTILINE
+    )
+    assert [item for item, _, _ in rows] == items == [target for _, _, target in rows]
+    assert all(re.search(r"[\u4e00-\u9fff]|ReLU|Xavier", chinese) for _, chinese, _ in rows)
+
+
+def test_the_errata_page_leads_to_the_cell_that_decides_each():
+    page = (ROOT / "book/appendix/errata.md").read_text("utf8")
+    rows = re.findall(r"^(\d+)\. .*\n.*\n   \*Decided by\* \{cell\}`E(\d+)`\.$", page, re.MULTILINE)
+    assert rows == [(str(i), str(i)) for i in range(1, 15)]
+
+
+def test_every_result_is_decided_by_a_chapter():
+    claims = {c for page in book_pages() for c in read_chapter(page).front.get("ledger", {}).get("claims", [])}
+    assert claims == {f"C{i}" for i in range(1, 21)}

@@ -1,6 +1,7 @@
 """The book's own Sphinx extension, its notebook generator, its ledger and its build.
 
-``source`` reads a chapter; ``katexmath`` and ``site`` make the pages; ``notebooks`` makes the ``.ipynb``; ``ledger`` checks that
+``source`` reads a chapter; ``katexmath``, ``decided`` and ``site`` make the pages;
+``notebooks`` makes the ``.ipynb``; ``ledger`` checks that
 nothing on a page is unchecked; ``build`` runs it all. Only ``setup`` imports Sphinx.
 """
 
@@ -13,8 +14,9 @@ if TYPE_CHECKING:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    from . import katexmath, site
+    from . import decided, katexmath, site
 
+    decided.setup(app)
     katexmath.setup(app)
     site.setup(app)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
