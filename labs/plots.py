@@ -83,7 +83,7 @@ def shade_band(axes: Axes, low: float, high: float, label: str = "") -> None:
     """
     if not low < high:
         raise ValueError(f"shade_band needs low < high, got low={low}, high={high}")
-    axes.axhspan(low, high, color=BAND, alpha=0.1, lw=0, label=label or None)
+    axes.axhspan(low, high, color=BAND, alpha=0.16, lw=0, label=label or None)
 
 
 def hatch_zone(axes: Axes, low: float, high: float, label: str = "") -> None:

@@ -23,8 +23,15 @@ from .source import ROOT, SourceError, display_path, notebook_node, notebook_pag
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 BUILD = ROOT / "_build"
 SITE = BUILD / "html"
-# One thread a kernel: sums come out the same on every machine, and chapters run side by side.
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "JUPYTER_PLATFORM_DIRS": "1"}
+# One thread a kernel: sums come out the same on every machine, and chapters run side by side. Progress bars are for those
+# who run a notebook by hand.
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "PYTHONHASHSEED": "0",
+    "JUPYTER_PLATFORM_DIRS": "1",
+    "TQDM_DISABLE": "1",
+}
 
 
 def digest(paths: Iterable[Path]) -> str:
