@@ -29,6 +29,7 @@ TYPES = {
     "dtype": TORCH + "tensor_attributes.html#torch.dtype",
     "device": TORCH + "tensor_attributes.html#torch.device",
     "Module": TORCH + "generated/torch.nn.Module.html",
+    "GradScaler": TORCH + "amp.html#torch.amp.GradScaler",
     "Optimizer": TORCH + "optim.html#torch.optim.Optimizer",
     "torch.nn.init": TORCH + "nn.init.html",
     **{
