@@ -21,7 +21,7 @@ SEQUENCE = ("#1565C0", "#6D4C9F", "#C03B2F", "#B26A00")
 """Colours for an ordered family of curves (weight scales, depths), cold to warm."""
 
 _STYLE: dict[str, Any] = {
-    "figure.figsize": (5.4, 3.4),
+    "figure.figsize": (4.8, 3.3),
     "figure.facecolor": "none",
     "axes.facecolor": "none",
     "savefig.facecolor": "none",
