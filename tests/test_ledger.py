@@ -139,10 +139,10 @@ def test_each_item_of_the_lecture_stands_at_one_place():
     assert sorted(promised) == sorted(items)
     lecture_map = (ROOT / "book/appendix/lecture-map.md").read_text("utf8")
     rows = re.findall(
-        r"^\| (L\d+) \| [\d.]+ \| ([^|]+) \| [^|]+ \| \{ref\}`(?:[^`<]+<)?(L\d+)>?` \|$", lecture_map, re.MULTILINE
+        r"^\| (L\d+) \| \{ref\}`(?:[^`<]+<)?(L\d+)>?` \| ([^|]+) \| [^|]+ \| [\d.]+ \|$", lecture_map, re.MULTILINE
     )
-    assert [item for item, _, _ in rows] == items == [target for _, _, target in rows]
-    assert all(re.search(r"[\u4e00-\u9fff]|ReLU|Xavier", chinese) for _, chinese, _ in rows)
+    assert [item for item, _, _ in rows] == items == [target for _, target, _ in rows]
+    assert all(re.search(r"[\u4e00-\u9fff]|ReLU|Xavier", chinese) for _, _, chinese in rows)
 
 
 def test_the_errata_page_leads_to_the_cell_that_decides_each():
