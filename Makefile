@@ -26,6 +26,10 @@ book: $(READY)  ## execute the chapters and build the site, strictly
 
 test: book  ## everything that CI checks, on the book just built
 	@$(RUN) -m bookext.ledger
+	@$(RUN) -m bookext.ties > _build/ties.txt || { cat _build/ties.txt; exit 1; }
+	@tail -2 _build/ties.txt
+	@$(RUN) -m bookext.mutate --formulas > _build/mutate.txt || { cat _build/mutate.txt; exit 1; }
+	@tail -2 _build/mutate.txt
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@OMP_NUM_THREADS=1 $(RUN) -m pytest -q $(SIDE_BY_SIDE) --dist loadgroup

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from labs.monitor import _FAULTS, _VERDICTS, BAND, LayerReport, StabilityMonitor, StabilityReport, stability_report
+from labs.monitor import BAND, LayerReport, StabilityMonitor, StabilityReport, stability_report
 from labs.nets import DeepMLP, ResidualMLP, SequenceClassifier
+from labs.report import _FAULTS, _VERDICTS
 
 CE = nn.functional.cross_entropy
 ROOT = Path(__file__).resolve().parents[1]

@@ -1,0 +1,225 @@
+r"""Does anything notice when the page is wrong? Each formula, number and assertion is changed, one at a time.
+
+*Formulas*: in each tied equation a sign, a number, an index, a width, a relation, a transpose, a prime or a mean is changed in the
+text; its tie (:mod:`bookext.ties`) must fail. A changed text which says the same is *equivalent*: it reads the same, or it exchanges
+indices that the page's assumptions make interchangeable, or the entry names it as still true, with the reason. Caught
+*unread* is what no longer has a value: shapes that do not fit, a layer that is not there.
+
+*Numbers*: each ``{num}`` is moved up and down in its last digit until beyond the tolerance, changes its sign, and becomes ten
+times as large; the comparison of the chapter's last cell, with the value that the chapter computes, must fail.
+
+*Assertions*: each part of each assertion is negated, and so is what its ``all(…)`` asserts of each item; the negated one must
+fail. One run a chapter decides: it finds the parts that never ran, and the ``all(…)`` that had nothing to look at.
+
+    python -m bookext.mutate [--formulas] [chapters]      exit status 1 when a change goes unnoticed; --formulas runs no chapter
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from .latexmath import MathError
+from .probe import Record, probe
+from .source import Chapter, Claim, Equation, book_pages, literal_value, read_chapter
+from .tied import TIES, Tie
+from .ties import Disagreement, cases_of, compare, relations, statements_of
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A changed text: what kind of change, and what became what."""
+
+    kind: str
+    old: str
+    new: str
+    around: tuple[str, str]
+    tex: str
+
+    @property
+    def change(self) -> str:
+        """The place, and what became what."""
+        return f"{self.around[0]}[{self.old} -> {self.new}]{self.around[1]}"
+
+
+PROSE = re.compile(r"\\(?:text|mathrm|operatorname|begin|end)\{[^{}]*\}|\\\\\[\w+\]|\\[bB]igg?[lr]?|\\[A-Za-z]+")
+RELATIONS = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le"}
+# kind, pattern, what takes its place
+RULES: list[tuple[str, re.Pattern[str], str]] = [
+    ("sign", re.compile(r"\+"), "-"),
+    ("sign", re.compile(r"-"), "+"),
+    ("index", re.compile(r"(?<![A-Za-z\\])([tds])\s*-\s*1(?!\d)"), r"\1"),
+    ("index", re.compile(r"(?<![A-Za-z\\])([tisd])\s*\+\s*1(?!\d)"), r"\1"),
+    ("index", re.compile(r"(?<=[\^_])([tsd])(?![A-Za-z])"), r"{\1-1}"),
+    ("index", re.compile(r"(?<=[\^_]\{)([tsd])(?=\})"), r"\1-1"),
+    ("index", re.compile(r"(?<=_)i(?![A-Za-z])|(?<=_\{)i|(?<=_\{[a-z])i(?=\})"), "j"),
+    ("index", re.compile(r"(?<=_)j(?![A-Za-z])|(?<=_\{)j|(?<=_\{[a-z])j(?=\})"), "i"),
+    ("width", re.compile(r"n_t(?![A-Za-z])"), "n_{t-1}"),
+    ("width", re.compile(r"n_\{t-1\}"), "n_t"),
+    ("width", re.compile(r"n'"), "n"),
+    ("transpose", re.compile(r"\^\\T(?![A-Za-z])"), ""),
+    ("prime", re.compile(r"(?<=\\sigma)'|(?<=\\relu)'"), ""),
+    ("relation", re.compile(r"<|>|\\[lg]e(?![A-Za-z])"), ""),
+    ("mean", re.compile(r"\\E(?=[\[\\bB]*\w*\[)"), r"\\Var"),
+    ("mean", re.compile(r"\\Var(?=[\[\\bB]*\w*\[)"), r"\\E"),
+]
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+
+def _next(number: str) -> str:
+    """The number with its last digit one up (a 9 goes down)."""
+    last = int(number[-1])
+    return number[:-1] + str(last + 1 if last < 9 else 8)
+
+
+def mutants(tex: str) -> Iterator[Mutant]:
+    """Every changed text of an equation."""
+    prose = [m.span() for m in PROSE.finditer(tex)]
+
+    def change(kind: str, start: int, end: int, new: str) -> Iterator[Mutant]:
+        old = tex[start:end]
+        inside = any(a <= start < b and not (a == start and b == end) for a, b in prose)
+        if new != old and not (inside and kind not in {"relation", "mean"}):
+            around = [part.replace("\n", " ") for part in (tex[max(0, start - 14) : start], tex[end : end + 14])]
+            yield Mutant(kind, old, new, (around[0], around[1]), tex[:start] + new + tex[end:])
+
+    for kind, pattern, new in RULES:
+        for match in pattern.finditer(tex):
+            text = RELATIONS[match[0]] if kind == "relation" else match.expand(new)
+            yield from change(kind, *match.span(), text)
+    for match in NUMBER.finditer(tex):
+        start, end = match.span()
+        if re.search(r"\\[td]?frac$", tex[:start].rstrip()) and end - start == 2 and "." not in match[0]:
+            for at in (start, start + 1):  # \frac12 is one over two
+                yield from change("number", at, at + 1, _next(tex[at]))
+        else:
+            yield from change("number", start, end, _next(match[0]))
+
+
+def equivalent(mutant: Mutant, equation: Equation, tie: Tie) -> bool:
+    """Whether a changed text that still holds says what the page says."""
+    values = cases_of(equation.label or "")[0]
+    if relations(mutant.tex, tie, values) == relations(equation.tex, tie, values):
+        return True
+    if mutant.kind in {"index", "number"} and {mutant.old, mutant.new} <= set(tie.alike):
+        return True
+    if mutant.kind == "sign" and mutant.around[1].lstrip().startswith("O("):
+        return True  # what is only bounded has no sign
+    return any(known in mutant.change for known in tie.true)
+
+
+def formulas(chapter: Chapter) -> tuple[Counter[str], list[str]]:
+    """How a chapter's changed formulas fared, and those that nothing noticed."""
+    score: Counter[str] = Counter()
+    survivors = []
+    for equation in statements_of(chapter):
+        tie = TIES.get(equation.label or "")
+        if not isinstance(tie, Tie):
+            continue
+        for mutant in mutants(equation.tex):
+            score["made"] += 1
+            try:
+                compare(mutant.tex, equation.label or "")
+            except Disagreement:
+                score["caught by value"] += 1
+            except MathError:
+                score["caught unread"] += 1
+            else:
+                same = equivalent(mutant, equation, tie)
+                score["equivalent" if same else "survived"] += 1
+                if not same:
+                    survivors.append(
+                        f"{chapter.name}:{equation.line}: {equation.label}: {mutant.kind}: {mutant.change}"
+                    )
+    return score, survivors
+
+
+def changed_values(claim: Claim) -> dict[str, float]:
+    """What a claimed number becomes: its last digit moved, as far as its tolerance asks, its sign, its power of ten."""
+    unit = 2 * literal_value(claim.literal)[1]
+    # the computed value lies within one tolerance of the printed one, so beyond two it is beyond one of the changed one
+    far = unit * (math.floor(2 * claim.tolerance / unit + 1e-9) + 1)
+    values = {"up": claim.value + far, "down": claim.value - far}
+    if abs(claim.value) > claim.tolerance:
+        values |= {"sign": -claim.value, "times ten": 10 * claim.value}
+    return values
+
+
+def numbers(chapter: Chapter, record: Record) -> tuple[Counter[str], list[str]]:
+    """How a chapter's changed numbers fared."""
+    score: Counter[str] = Counter()
+    survivors = []
+    for claim, computed in zip(chapter.claims, record["numbers"], strict=True):
+        for kind, value in changed_values(claim).items():
+            caught = not abs(computed - value) <= claim.tolerance * (1 + 1e-9)
+            score["made"] += 1
+            score["caught" if caught else "survived"] += 1
+            if not caught:
+                survivors.append(
+                    f"{chapter.name}:{claim.line}: {{num}} {claim.literal} <{claim.expression}>: {kind}: {value:g} passes too"
+                )
+    return score, survivors
+
+
+def assertions(chapter: Chapter, record: Record) -> tuple[Counter[str], list[str]]:
+    """How a chapter's negated assertions fared."""
+    score: Counter[str] = Counter()
+    survivors = []
+    for key, source in record["parts"].items():
+        score["made"] += 1
+        why = {
+            key not in record["runs"]: "never runs",
+            key in record["empty"]: "its all(…) has nothing to look at",
+            key in record["false"]: "is false",
+        }.get(True)
+        score["survived" if why else "caught"] += 1
+        if why:
+            survivors.append(f"{chapter.name}:{key.partition(':')[0]}: assert {source}: {why}")
+    return score, survivors
+
+
+def loose_numbers(chapter: Chapter) -> list[str]:
+    """Claimed numbers whose tolerance is as large as they are, for review."""
+    return [
+        f"{chapter.name}:{c.line}: {{num}} {c.literal} <{c.expression}> may be off by {c.tolerance:g}"
+        for c in chapter.claims
+        if c.value and c.tolerance >= abs(c.value)
+    ]
+
+
+def main(arguments: list[str]) -> int:
+    """See the module."""
+    chapters = [read_chapter(p) for p in [Path(a) for a in arguments if not a.startswith("-")] or book_pages()]
+    chapters = [chapter for chapter in chapters if chapter.is_notebook]
+    survivors: list[str] = []
+
+    def report(what: str, judge: Callable[[Chapter], tuple[Counter[str], list[str]]]) -> None:
+        total: Counter[str] = Counter()
+        for chapter in chapters:
+            score, survived = judge(chapter)
+            total += score
+            survivors.extend(survived)
+            if score:
+                print(f"  {chapter.path.stem}: " + ", ".join(f"{n} {kind}" for kind, n in score.items()), flush=True)
+        print(f"{what}  " + ", ".join(f"{n} {kind}" for kind, n in total.items()))
+
+    report("formulas", formulas)
+    if "--formulas" not in arguments:
+        with ThreadPoolExecutor(2) as pool:
+            records = dict(zip((c.path for c in chapters), pool.map(probe, chapters), strict=True))
+        report("numbers", lambda chapter: numbers(chapter, records[chapter.path]))
+        report("assertions", lambda chapter: assertions(chapter, records[chapter.path]))
+        for line in (line for chapter in chapters for line in loose_numbers(chapter)):
+            print(f"for review: {line}")
+    print("\n".join(survivors) if survivors else "mutate  no change went unnoticed")
+    return bool(survivors)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
