@@ -8,7 +8,7 @@ READY := $(VENV)/ready
 SIDE_BY_SIDE := -n auto --maxprocesses 4
 
 .DEFAULT_GOAL := help
-.PHONY: help book format test quick notebooks serve clean
+.PHONY: help book format test quick notebooks homework address serve clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -28,7 +28,7 @@ test: book  ## everything that CI checks, on the book just built
 	@$(RUN) -m bookext.ledger
 	@$(RUN) -m bookext.ties > _build/ties.txt || { cat _build/ties.txt; exit 1; }
 	@tail -2 _build/ties.txt
-	@$(RUN) -m bookext.mutate --formulas > _build/mutate.txt || { cat _build/mutate.txt; exit 1; }
+	@$(RUN) -m bookext.mutate > _build/mutate.txt || { cat _build/mutate.txt; exit 1; }
 	@tail -2 _build/mutate.txt
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
@@ -48,8 +48,19 @@ quick: $(READY)  ## the inner loop: what needs no built book, in under a minute
 notebooks: $(READY)  ## write each chapter's .ipynb anew
 	@$(RUN) -m bookext.notebooks
 
+homework: $(READY)  ## write the students' homework pages and their .ipynb from the masters (instructors)
+	@test -d instructor || { echo 'The masters are not in this copy: the homework pages are as the instructor released them.'; exit 1; }
+	@$(RUN) -m instructor.release
+	@$(RUN) -m bookext.notebooks
+
+address: $(READY)  ## for a fork: make address URL=https://github.com/you/name [TAG=v0.1.0]
+	@$(RUN) -m bookext.address '$(URL)' $(if $(TAG),--tag '$(TAG)') $(if $(SITE),--site '$(SITE)')
+
 serve: book  ## show the site on http://127.0.0.1:8000 (PORT=… for another)
 	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
+
+bench: $(READY)  ## measure everything beside what one would use instead; writes bench/results.md
+	@$(RUN) -m bench
 
 clean:  ## remove what was built (the environment stays)
 	@rm -rf _build

@@ -1,4 +1,4 @@
-"""What watching a training step costs, beside the usual ways: run by hand, ``python bench/monitor.py [rounds]``.
+"""What watching a training step costs, beside the usual ways: run by hand, ``python bench/monitor.py [rounds [models]]``.
 
 For each model, one plain step and one step with every tool, alternating in a random order; printed are the median over the
 rounds of the paired ratio (tool over the plain step of the same round) and its quartiles. One process, one thread, and CPU
@@ -13,7 +13,9 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +23,7 @@ from torch import Tensor, nn
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 from labs.monitor import StabilityMonitor
 
-Step = Callable[[], None]
+After = Callable[[], object]
 
 
 class Block(nn.Module):
@@ -70,14 +72,25 @@ def transformer() -> tuple[nn.Module, Tensor, Tensor]:
     return Transformer(), torch.randint(100, (8, 64)), torch.randint(100, (8, 64))
 
 
-def blog_hooks(model: nn.Module) -> Callable[[], None]:
-    """The recipe of many posts: mean and standard deviation of every layer, forward and backward, read at once."""
-    log: list[tuple[float, float]] = []
+_SUMMARY: tuple[Callable[[Tensor], Tensor], ...] = (Tensor.mean, Tensor.std)
+_CHECKS = (Tensor.min, Tensor.max, lambda x: x.isnan().any(), lambda x: x.isinf().any())
+
+
+@contextmanager
+def blog_hooks(model: nn.Module, full: bool) -> Iterator[After]:
+    """The recipe of many posts: a hook on every leaf module, forward and backward, each number read at once.
+
+    ``full``: mean, standard deviation, extremes and tests for NaN and Inf, as in recipes for a loss that is NaN, and the
+    norm of each parameter's gradient; else mean and standard deviation alone, as in posts on initialisation.
+    """
+    log: list[list[float]] = []
+    functions = _SUMMARY + _CHECKS if full else _SUMMARY
 
     def read(x: object) -> None:
         x = x[0] if isinstance(x, tuple) else x
         if isinstance(x, Tensor) and x.is_floating_point():
-            log.append((x.detach().mean().item(), x.detach().std().item()))
+            x = x.detach()
+            log.append([function(x).item() for function in functions])
 
     def forward(module: nn.Module, args: object, output: object) -> None:
         read(output)
@@ -85,9 +98,73 @@ def blog_hooks(model: nn.Module) -> Callable[[], None]:
         if isinstance(output, Tensor) and output.requires_grad:
             output.register_hook(read)  # a full backward hook would refuse an in-place ReLU
 
+    def after() -> None:
+        if full:
+            log.append([p.grad.norm().item() for p in model.parameters() if p.grad is not None])
+        log.clear()
+
     leaves = [m for m in model.modules() if next(m.children(), None) is None]
     handles = [m.register_forward_hook(forward) for m in leaves]
-    return lambda: [handle.remove() for handle in handles] and None
+    try:
+        yield after
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def monitored(model: nn.Module, every: int, exact: bool) -> Iterator[After]:
+    with StabilityMonitor(model, every=every, exact=exact) as monitor:
+        yield monitor.step
+
+
+@contextmanager
+def anomaly(model: nn.Module) -> Iterator[After]:
+    with torch.autograd.detect_anomaly():
+        yield lambda: None
+
+
+@contextmanager
+def debug_underflow_overflow(model: nn.Module) -> Iterator[After]:
+    """Extremes of weights, inputs and outputs, forward only."""
+    from transformers.debug_utils import DebugUnderflowOverflow
+
+    before = {m: list(m._forward_hooks) for m in model.modules()}
+    DebugUnderflowOverflow(model)
+    try:
+        yield lambda: None
+    finally:
+        for module, kept in before.items():  # it keeps no handles
+            for key in set(module._forward_hooks) - set(kept):
+                del module._forward_hooks[key]
+
+
+@contextmanager
+def sherlorch(model: nn.Module) -> Iterator[After]:
+    import sherlorch
+
+    with sherlorch.trace() as tracker:
+        tracker.watch(model)
+        yield tracker.reset
+
+
+BLOG, EXACT = "blog hooks, in full", "monitor, exact, every step"
+# Name: (tool, steps that are timed together, package)
+TOOLS: dict[str, tuple[Callable[[nn.Module], AbstractContextManager[After]], int, str]] = {
+    "monitor, sampled, every step": (lambda m: monitored(m, 1, False), 2, "torch"),
+    "monitor, sampled, every=10": (lambda m: monitored(m, 10, False), 10, "torch"),
+    EXACT: (lambda m: monitored(m, 1, True), 2, "torch"),
+    BLOG: (lambda m: blog_hooks(m, True), 2, "torch"),
+    "blog hooks, mean and std only": (lambda m: blog_hooks(m, False), 2, "torch"),
+    "torch.autograd.detect_anomaly": (anomaly, 2, "torch"),
+    "DebugUnderflowOverflow": (debug_underflow_overflow, 2, "transformers"),
+    "sherlorch": (sherlorch, 2, "sherlorch"),
+}
+
+
+def spread(values: Iterable[float]) -> tuple[float, str]:
+    low, middle, high = statistics.quantiles(values, n=4)
+    return middle, f"{middle:5.2f}   [{low:.2f}, {high:.2f}]"
 
 
 def measure(make: Callable[[], tuple[nn.Module, Tensor, Tensor]], rounds: int) -> None:
@@ -95,75 +172,37 @@ def measure(make: Callable[[], tuple[nn.Module, Tensor, Tensor]], rounds: int) -
     model, x, y = make()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
 
-    def plain() -> None:
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(model(x), y).backward()
-        optimizer.step()
-
-    def watched(every: int, exact: bool) -> Callable[[int], float]:
-        def run(steps: int) -> float:
-            """Seconds a step, once the hooks are there."""
-            with StabilityMonitor(model, every=every, exact=exact) as monitor:
-                plain()
-                monitor.step()  # the first step also looks for symmetric weights
-                for _ in range(every - 1):
-                    plain()
-                    monitor.step()
-                start = time.process_time()
-                for _ in range(steps):
-                    plain()
-                    monitor.step()
-                return (time.process_time() - start) / steps
-
-        return run
-
-    def timed(steps: int) -> float:
+    def timed(steps: int, after: After = lambda: None) -> float:
+        """CPU seconds a step."""
         start = time.process_time()
         for _ in range(steps):
-            plain()
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+            after()
         return (time.process_time() - start) / steps
 
-    def blog(steps: int) -> float:
-        remove = blog_hooks(model)
-        try:
-            return timed(steps)
-        finally:
-            remove()
-
-    def anomaly(steps: int) -> float:
-        with torch.autograd.detect_anomaly():
-            return timed(steps)
-
-    tools: dict[str, tuple[Callable[[int], float], int]] = {
-        "monitor, sampled, every step": (watched(1, False), 2),
-        "monitor, sampled, every=10": (watched(10, False), 10),
-        "monitor, exact, every step": (watched(1, True), 2),
-        "blog hooks with .item()": (blog, 2),
-        "torch.autograd.detect_anomaly": (anomaly, 2),
-    }
-    ratios: dict[str, list[float]] = {name: [] for name in tools}
-    plains: list[float] = []
-    timed(3)
-    order = list(tools)
+    order = [name for name, (*_, package) in TOOLS.items() if importlib.util.find_spec(package)]
+    ratios: dict[str, list[float]] = {name: [] for name in order}
+    plains = [timed(3)]
     for _ in range(rounds):
         random.shuffle(order)
         for name in order:
-            run, steps = tools[name]
-            before = timed(steps)
-            with_tool = run(steps)
-            after = timed(steps)
-            plains += [before, after]
-            ratios[name].append(2 * with_tool / (before + after))
+            use, steps, _ = TOOLS[name]
+            with use(model) as after:
+                timed(steps if steps > 2 else 1, after)  # the first step also looks for symmetric weights
+                between = timed(steps, after)
+            plains += [timed(2)]
+            with use(model) as after:
+                timed(steps if steps > 2 else 1, after)
+                between += timed(steps, after)
+            ratios[name].append(between / (plains[-1] + timed(2)))
     print(f"\n{make.__name__}: plain step {1e3 * statistics.median(plains):.1f} ms")
-    for name, values in ratios.items():
-        low, middle, high = statistics.quantiles(values, n=4)
-        print(f"  {name:32s} {middle:5.2f}   [{low:.2f}, {high:.2f}]")
-    pairs = zip(ratios["monitor, exact, every step"], ratios["blog hooks with .item()"], strict=True)
-    low, middle, high = statistics.quantiles([a / b for a, b in pairs], n=4)
-    floor = 1 / statistics.median(ratios["blog hooks with .item()"])
-    print(
-        f"  {'exact over blog hooks':32s} {middle:5.2f}   [{low:.2f}, {high:.2f}]   (a tool that costs nothing: {floor:.2f})"
-    )
+    for name in TOOLS:
+        print(f"  {name:32s} " + (spread(ratios[name])[1] if name in ratios else "not installed"))
+    blog = spread(ratios[BLOG])[0]
+    over = spread(a / b for a, b in zip(ratios[EXACT], ratios[BLOG], strict=True))[1]
+    print(f"  {'exact over blog hooks in full':32s} {over}   (a tool that costs nothing: {1 / blog:.2f})")
     reports = []
     for exact in (False, True):
         with StabilityMonitor(model, every=1, exact=exact) as monitor:
@@ -176,17 +215,13 @@ def measure(make: Callable[[], tuple[nn.Module, Tensor, Tensor]], rounds: int) -
 
 
 def main() -> None:
-    import warnings
-
     warnings.filterwarnings("ignore", message="Anomaly Detection")
     torch.set_num_threads(1)
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 11
     print(f"torch {torch.__version__}, 1 thread, {rounds} rounds, load average {os.getloadavg()[0]:.1f}")
     for make in (mlp, resnet, transformer):
-        measure(make, rounds)
-    for name, what in (("transformers", "DebugUnderflowOverflow"), ("torchinfo", "summary"), ("wandb", "watch")):
-        if importlib.util.find_spec(name) is None:
-            print(f"not measured: {name} ({what}) is not installed")
+        if make.__name__ in (sys.argv[2:] or [make.__name__]):
+            measure(make, rounds)
     print(f"load average {os.getloadavg()[0]:.1f}")
 
 

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from labs.formats import FORMATS
 
+Tensors = tuple[Tensor, ...]
 _SAMPLE = 1024
 _SLOPE = 0.05  # saturated: a slope below 5 % of the activation's largest
-_CHUNK = 2**16  # torch.dot adds up so many entries to about 1e-7 in fp32; of 8 million it loses 2e-4
+_CHUNK = 2**18  # torch.dot adds up so many entries to some 1e-6 in fp32; of 8 million it loses 2e-4
 # e4m3 for what goes forward, e5m2 for what goes backward: Micikevicius et al. 2022, section 3.
 _FORMATS = {"fp16": ("fp16", "fp16"), "bf16": ("bf16", "bf16"), "fp8": ("e4m3", "e5m2")}
 
@@ -41,27 +42,42 @@ class Record(NamedTuple):
     backward: bool
     numel: int
     sample: Tensor
+    extremes: Tensors = ()  # only if exact: smallest and largest; of a gradient only where its squares do not tell
+    sums: Tensors = ()  # only if exact: the shift, if any, sum and squares, in parts; of a gradient only squares
     shifted: bool = False
-    sums: tuple[Tensor, ...] = ()  # only if exact: smallest, largest, sum (not of gradients), squares, and the shift
+
+
+def _flat(x: Tensor) -> Tensor:
+    """All entries in one axis, in the order in which they lie, so that a transposed tensor need not be copied."""
+    if not x.is_contiguous():
+        x = x.permute(sorted(range(x.ndim), key=x.stride, reverse=True))
+    return x.reshape(-1) if x.dtype.itemsize >= 4 else x.reshape(-1).float()
+
+
+def _squares(flat: Tensor) -> Tensors:
+    return tuple([torch.dot(c, c) for c in flat.split(_CHUNK)]) if flat.numel() > _CHUNK else (torch.dot(flat, flat),)
 
 
 def measure(name: str, backward: bool, x: Tensor, index: Tensor, *, exact: bool, shifted: bool) -> Record:
     """What ``x`` leaves behind: its entries at ``index``; if exact, sums over all, if shifted less the sample's mean."""
-    x = x.detach()
+    if x.requires_grad:
+        x = x.detach()
     sample = torch.take(x, index)
     if not exact:
         return Record(name, backward, x.numel(), sample)
-    flat = x.reshape(-1)
-    if flat.dtype.itemsize < 4:
-        flat = flat.float()
-    sums = [*torch.aminmax(flat)]
-    shift = [sample.mean(dtype=flat.dtype)] if shifted else []
-    if shift:
+    flat = _flat(x)
+    if (
+        backward
+    ):  # only the norm is asked for, and if it is finite, every entry is; but to read it keeps a device waiting
+        squares = _squares(flat)
+        told = x.is_cpu and all(math.isfinite(part.item()) for part in squares)
+        return Record(name, True, x.numel(), sample, () if told else torch.aminmax(flat), squares)
+    extremes: Tensors = torch.aminmax(flat)
+    shift: Tensors = ()
+    if shifted:
+        shift = (sample.mean(dtype=flat.dtype),)
         flat = flat - shift[0]  # or else the squares cancel where the mean is large
-    if not backward:  # of a gradient only the norm is asked for
-        sums.append(flat.sum())
-    chunks = flat.split(_CHUNK) if len(flat) > _CHUNK else (flat,)
-    return Record(name, backward, x.numel(), sample, shifted, (*sums, *[torch.dot(c, c) for c in chunks], *shift))
+    return Record(name, False, x.numel(), sample, extremes, (*shift, flat.sum(), *_squares(flat)), shifted)
 
 
 def cancels(mean: Tensor, variance: Tensor) -> Tensor:
@@ -104,22 +120,23 @@ def numbers_of(records: Sequence[Record], kinds: Mapping[str, str], scale: float
     for names in _FORMATS.values():  # half the smallest subnormal still rounds to 0
         columns.append(share(torch.le, [FORMATS[name].smallest_subnormal / 2 for name in names]) - zero)
     numbers = torch.stack([column.double() for column in columns], 1).cpu()
-    if any(r.sums for r in records):
+    if records and records[0].sums:
         _make_exact(numbers, records, factor.tolist())
     return torch.cat([numel[:, None], numbers], 1)
 
 
 def _make_exact(numbers: Tensor, records: Sequence[Record], factor: Sequence[float]) -> None:
     """Mean, variance and largest of all entries in place of the sample's; moments only where fp32 could hold the sums."""
-    values = iter(torch.stack([t for r in records for t in r.sums]).double().tolist())
+    values = iter(torch.stack([t for r in records for t in (*r.extremes, *r.sums)]).double().tolist())
     rows = numbers[:, :3].tolist()
     for row, r, f in zip(rows, records, factor, strict=True):
-        low, high, *squares = islice(values, len(r.sums))
-        row[2] = max(abs(low), abs(high)) * f
-        shift = squares.pop() if r.shifted else 0.0
+        if r.extremes:
+            row[2] = max(abs(next(values)), abs(next(values))) * f
+        squares = list(islice(values, len(r.sums)))
+        shift = squares.pop(0) if r.shifted else 0.0
         mean = 0.0 if r.backward else squares.pop(0) / r.numel
         variance = sum(squares) / r.numel - mean**2
-        if math.isfinite(variance) and (r.shifted or variance >= 0.01 * mean**2):
+        if math.isfinite(variance) and variance >= 0.01 * mean**2:
             row[:2] = (shift + mean) * f, max(variance, 0.0) * f**2
     numbers[:, :3] = torch.tensor(rows, dtype=torch.float64)
 

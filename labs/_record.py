@@ -55,6 +55,12 @@ def _equal_rows(W: Tensor, tolerance: float) -> bool:
     return bool(near.float().mean() >= 0.75)
 
 
+def _calls_functions(module: nn.Module) -> bool:
+    """Whether a module's forward pass may call functions: not so in torch's own layers and in a chain of modules."""
+    own = next(module.children(), None) is None and type(module).__module__.startswith("torch.nn.")
+    return not own and type(module) is not nn.Sequential
+
+
 def _refuse(model: nn.Module) -> None:
     for name, module in model.named_modules():
         compiled = isinstance(module, torch.jit.ScriptModule) or hasattr(module, "_orig_mod")
@@ -101,14 +107,16 @@ class Recorder:
     def __init__(self, model: nn.Module, exact: bool) -> None:
         _refuse(model)
         self.model, self.exact = model, exact
+        self.functional = any(map(_calls_functions, model.modules()))
         self.handles: list[RemovableHandle] = []
         self.modes: list[_Functions] = []
-        self.indices: dict[int, Tensor] = {}
+        self.indices: dict[tuple[int, torch.device], Tensor] = {}
         self.modules: dict[str, nn.Module] = {}
         self.weights: dict[str, nn.Parameter] = {}  # matrices; in modules that have none, whatever there is
         self.shifted: set[str] | None = (
             None  # layers with a mean that makes sums of squares cancel; None: not known yet
         )
+        self.after: Tensor | None = None  # the weights' sample at the end of the step before, while the hooks stay
         self.suspects: set[str] = set()  # weights whose rows are all alike
         seen: set[int] = set()
         for name, module in model.named_modules():
@@ -139,6 +147,7 @@ class Recorder:
         for handle in self.handles:
             handle.remove()
         self.handles.clear()
+        self.after = None
 
     def begin(self) -> None:
         self.records: list[Record] = []
@@ -149,14 +158,15 @@ class Recorder:
         self.pending: tuple[str, Tensor] | None = None
         self.last, self.channels_first = "(input)", False
         self.suspects = {name for name in self.suspects if _equal_rows(self.weights[name], 1e-4)}
-        self.before = self._sample_weights()
+        self.before = self._sample_weights() if self.after is None else self.after
 
     def _enter(self, module: nn.Module, args: Any) -> None:
         if torch.compiler.is_compiling():
             raise ValueError(f"model: expected no compilation. {_COMPILED}")
-        mode = _Functions(self)
-        mode.__enter__()
-        self.modes.append(mode)
+        if self.functional:
+            mode = _Functions(self)
+            mode.__enter__()
+            self.modes.append(mode)
 
     def _leave(self, *_: Any) -> None:
         if self.modes:
@@ -166,9 +176,10 @@ class Recorder:
     def _output(self, name: str, module: nn.Module, args: Any, output: Any) -> None:
         with torch._C.DisableTorchFunction():  # our own calls need no watching
             kind = _MODULES.get(type(module), "")
-            if self.pending is not None and self.pending[1] is output:  # this module's own function: one layer, not two
-                kind, self.pending = self.pending[0], None
-            self.flush()
+            if self.pending is not None:
+                if self.pending[1] is output:  # this module's own function: one layer, not two
+                    kind, self.pending = self.pending[0], None
+                self.flush()
             self.last = name
             if not kind and isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)):
                 self.channels_first = not isinstance(module, nn.Linear)
@@ -202,9 +213,9 @@ class Recorder:
                     self.handles.append(handle)
 
     def _measure(self, records: list[Record], name: str, backward: bool, x: Tensor) -> None:
-        index = self.indices.get(x.numel())
-        if index is None or index.device != x.device:
-            self.indices[x.numel()] = index = spread(x.numel()).to(x.device)
+        index = self.indices.get((x.numel(), x.device))
+        if index is None:
+            self.indices[x.numel(), x.device] = index = spread(x.numel()).to(x.device)
         shifted = self.exact and not backward and (self.shifted is None or name in self.shifted)
         records.append(measure(name, backward, x, index, exact=self.exact, shifted=shifted))
 
@@ -224,7 +235,8 @@ class Recorder:
         """The step as numbers, in a few large operations and transfers; ValueError if no pass was seen."""
         if not self.calls:
             raise ValueError(f"step: expected a pass of the model with gradients in step {step}, got none. {_COMPILED}")
-        old, new = self.before, self._sample_weights()
+        self.after = self._sample_weights()
+        old, new = self.before, self.after
         part = torch.repeat_interleave(torch.tensor(self.sizes, dtype=torch.int64)).to(old.device)
         sums = old.new_zeros(2, len(self.sizes)).index_add_(1, part, torch.stack([old**2, (new - old) ** 2])).tolist()
         squares = dict(

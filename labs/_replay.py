@@ -62,6 +62,7 @@ class Step:
     facts: str = ""
     causes: list[Step] = field(default_factory=list)
     without: list[Tensor] = field(default_factory=list)  # while it runs: its results from mended inputs
+    reader: Step | None = None  # of a leaf that is bad: the first operation that read it
 
     @property
     def operation(self) -> str:
@@ -176,9 +177,13 @@ class Recorder(TorchDispatchMode):
         super().__init__()
         self.keep, self.repair, self.calls = keep, repair, Calls(keep)
         self.phase, self.ends, self.half, self.count = "none", list[Step](), False, 0
-        self.modules, self.names = [""], {id(m): module_name(name) for name, m in model.named_modules()}
+        self.modules, self.names = [""], {m: module_name(name) for name, m in model.named_modules()}
         named = [("buffer", module_name(name), b) for name, b in model.named_buffers()]
         named += [("parameter", name, p) for name, p in keep.parameters.items()]
+        for name, p in keep.parameters.items():
+            if Step(leaf="parameter", tensor=name).key == repair:
+                keep.storage(p)
+                p.detach().copy_(mended(p.detach()))
         self.leaves = {_ref(v): Step(leaf=kind, tensor=name) for kind, name, t in named for v in tensors(t)}
         # For each storage the writes to it: the step, first byte and end, whether without gaps, whether bad
         self.writes: dict[StorageWeakRef, list[tuple[Step, int, int, bool, bool]]] = {}
@@ -190,7 +195,8 @@ class Recorder(TorchDispatchMode):
 
     def replay(self, closure: Callable[[], Tensor], optimizer: Any, scaler: Any) -> None:
         def enter(module: nn.Module, inputs: Any) -> None:
-            self.modules.append(self.names.get(id(module), self.modules[-1]))
+            if module in self.names:
+                self.modules.append(self.names[module])
 
         def leave(module: nn.Module, inputs: Any, output: Any) -> None:
             self.modules.pop()
@@ -201,7 +207,8 @@ class Recorder(TorchDispatchMode):
         one_thread, quiet = torch.autograd.set_multithreading_enabled(False), torch.autograd.set_detect_anomaly(False)
         with ExitStack() as stack:
             stack.callback(module_hooks.register_module_forward_pre_hook(enter).remove)
-            stack.callback(module_hooks.register_module_forward_hook(leave, always_call=True).remove)
+            for module in self.names:  # the user's own hooks come first, and belong to the module
+                stack.callback(module.register_forward_hook(leave, always_call=True).remove)
             ignore = warnings.catch_warnings(action="ignore")
             for context in (eager, one_thread, quiet, ignore, torch.enable_grad(), self.calls, self):
                 stack.enter_context(context)
@@ -310,6 +317,9 @@ class Recorder(TorchDispatchMode):
 
         dirty = guilty = [i for i, x in enumerate(flat) if self.bad(x)]
         step.own = not dirty  # of interest only if the result is bad
+        for t in (t for i in dirty for t in floats(flat[i]) if _ref(t) in self.leaves):
+            if (leaf := self._leaf(t)).reader is None:
+                leaf.reader = step
         if dirty and torch.Tag.nondeterministic_seeded not in func.tags:
             if len(dirty) > 1:
                 guilty = [i for i in dirty if trial([j for j in dirty if j != i])] or dirty

@@ -12,6 +12,7 @@ The replay looks at every operation below autograd, the derivatives' too. It is 
 from __future__ import annotations
 
 import linecache
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -94,6 +95,10 @@ def find_nonfinite_origin(
             keep.restore()
         return recorder
 
+    def later(repair: Key) -> bool:
+        """Whether the step gets further with this mended."""
+        return PHASES.index(replay(Recorder, repair).phase) > PHASES.index(run.phase)
+
     run = replay(Recorder)
     if run.phase == "backward" and scaler is not None and replay(Recorder, scaler=None).phase != "backward":
         remark = "the scaler skips such a step and takes a smaller one. Unscaled, the gradients are finite."
@@ -109,12 +114,18 @@ def find_nonfinite_origin(
     for step in found:
         suspects.setdefault(step.key, step)
     trials = [key for key in suspects if key[0] not in LEAVES] if len(suspects) > 1 and type(run) is Recorder else []
-    cures = (key for key in trials[:8] if PHASES.index(replay(Recorder, key).phase) > PHASES.index(run.phase))
-    cure = next(cures, None)
+    cure = next(filter(later, trials[:8]), None)
     poisoned = (key for key, step in suspects.items() if step.leaf and not step.fill)
     origin = suspects[cure or next(poisoned, None) or next(iter(suspects))]
     others = [str(step) for step in suspects.values() if step is not origin and not step.fill and not cure]
-    return _report(model, optimizer, run, _way(_meeting(origin, towards), towards), others)
+    path = _way(_meeting(origin, towards), towards)
+    if not path[0].leaf:  # 1/Inf is 0: what an Inf among the weights leads to may begin with a finite number
+        for leaf in run.leaves.values():
+            if leaf.leaf != "parameter" or leaf.reader is None or leaf.reader in path or leaf.fill == "mask":
+                continue
+            if later(leaf.key):
+                return _report(model, optimizer, run, [leaf, leaf.reader, *path], others)
+    return _report(model, optimizer, run, path, others)
 
 
 def _walk(ends: list[Step]) -> dict[Step, Step | None]:
@@ -179,6 +190,7 @@ _RULES = {
     "pow": (
         "0 to a negative power is Inf, a negative number to a fraction NaN",
         "the slope p x^(p-1) is Inf at 0 for p < 1", "clamp the base away from 0"),
+    "mean nll_loss": (*("the mean of no entries is 0/0 = NaN",) * 2, "divide by the number of entries, or 1 if there are none"),
     "sub add": ("Inf - Inf is NaN", "Inf - Inf is NaN", "keep each term finite"),
     " ".join(_MASKABLE): (*("in a row of -Inf alone, -Inf - (-Inf) is NaN",) * 2, "leave an entry of each row unmasked"),
 }  # fmt: skip
@@ -202,10 +214,28 @@ def _unread_poison(model: nn.Module) -> Origin | None:
     return None
 
 
+def _blame(optimizer: Any, origin: Step) -> str:
+    """Which number of the optimiser's to change."""
+
+    def numbers(key: str) -> set[float]:
+        return {float(group[key]) for group in optimizer.param_groups if group.get(key) is not None}
+
+    rates = ", ".join(f"{rate:g}" for rate in sorted(numbers("lr")))
+    if not all(map(math.isfinite, numbers("lr"))):
+        return f"The learning rate {rates} is no number itself: look at its schedule."
+    if numbers("eps") and " and 0 Inf" in origin.facts:
+        eps = min(numbers("eps"))
+        return f"Where a gradient is 0, so is the denominator of the update, and 0/0 is NaN: take a larger eps than {eps:g}."
+    if max(numbers("weight_decay"), default=0.0) > 1:
+        return f"The weight decay {max(numbers('weight_decay')):g} is too large, or the learning rate {rates}."
+    return f"The learning rate {rates} is too large: divide it by 10. Or a denominator of the update underflowed: take a larger eps."
+
+
 def _report(model: nn.Module, optimizer: Any, run: Recorder, path: list[Step], others: list[str]) -> Origin:
     origin, chain = path[0], [str(step) for step in path]
     phase, operation, module, source = run.phase, origin.operation, origin.module, origin.source
-    why, slope, remedy = next((rule for names, rule in _RULES.items() if operation in names.split()), _OTHER)
+    rule = "mean" if operation == "cross_entropy" and origin.own else operation  # finite logits: no target counts
+    why, slope, remedy = next((words for names, words in _RULES.items() if rule in names.split()), _OTHER)
     if operation in ("add", "sub") and not origin.nan:
         why, slope, remedy = _OTHER
     if origin.leaf:
@@ -229,9 +259,7 @@ def _report(model: nn.Module, optimizer: Any, run: Recorder, path: list[Step], o
             module = goal.removesuffix(" after the update").rpartition(".")[0]
         else:
             chain = [operation, *chain]
-        rates = ", ".join(sorted({f"{float(group['lr']):g}" for group in optimizer.param_groups if "lr" in group}))
-        message = f"loss and gradients are sound, the {goal} by {operation} is not ({origin.facts}). The learning rate {rates}"
-        message += " is too large: divide it by 10. Or a denominator of the update underflowed: take a larger eps."
+        message = f"loss and gradients are sound, the {goal} by {operation} is not ({origin.facts}). {_blame(optimizer, origin)}"
     elif phase == "backward":
         message = (
             f"the loss is finite, the gradient is not ({origin.facts}): {slope}. Remedy: {remedy}, before {operation}."

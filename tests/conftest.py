@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.server
 import os
@@ -9,6 +10,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,24 +30,22 @@ def missing(what: str, remedy: str) -> None:
     pytest.skip(message)
 
 
-@pytest.fixture(scope="session")
-def site() -> Iterator[str]:
-    """The address of the built site."""
-    if not (SITE / "book" / "index.html").exists():
-        pytest.fail("There is no built site in _build/html: run `make book` first (`make test` does).")
+@contextlib.contextmanager
+def serve(folder: Path, handler: type[http.server.SimpleHTTPRequestHandler] | None = None) -> Iterator[str]:
+    """The address of a folder behind a loopback server."""
 
-    class Quiet(http.server.SimpleHTTPRequestHandler):
+    class Quiet(handler or http.server.SimpleHTTPRequestHandler):  # type: ignore[misc]
         def log_message(self, *args: object) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(SITE)))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[object]:
+@contextlib.contextmanager
+def launch() -> Iterator[Any]:
     """A headless Chromium: the system's, else the one Playwright has installed."""
     from playwright.sync_api import sync_playwright
 
@@ -59,3 +59,19 @@ def browser() -> Iterator[object]:
         chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(scope="session")
+def site() -> Iterator[str]:
+    """The address of the built site."""
+    if not (SITE / "book" / "index.html").exists():
+        pytest.fail("There is no built site in _build/html: run `make book` first (`make test` does).")
+    with serve(SITE) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """One browser for the tests of a process."""
+    with launch() as chromium:
+        yield chromium

@@ -46,7 +46,7 @@ class Book:
         self.root = root
         shutil.copytree(ROOT / "book" / "_ext", root / "book" / "_ext", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copytree(ROOT / "book" / "_static", root / "book" / "_static")
-        for name in ("_config.yml", "requirements.txt", "pyproject.toml"):
+        for name in ("_config.yml", "requirements.txt", "pyproject.toml", "README.md", "LICENSE"):
             shutil.copy(ROOT / name, root / name)
         shutil.copy(ROOT / "book" / "references.bib", root / "book" / "references.bib")
         (root / "_toc.yml").write_text(

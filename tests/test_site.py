@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import re
+import tarfile
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
 from bookext.notebooks import labels
-from bookext.source import book_pages
+from bookext.publish import keep_versions
+from bookext.source import book_pages, config, executed_pages
 from conftest import ROOT, SITE
 
 pytestmark = pytest.mark.site
@@ -24,45 +27,230 @@ THIN = """() => {
   document.querySelectorAll('.katex-html, .katex-mathml').forEach(e => { e.textContent = e.textContent; });
 }"""
 PAGES = [page.relative_to(ROOT).with_suffix(".html").as_posix() for page in book_pages()]
+EXTRA = ["search.html?q=Xavier", "status.html"]
 
 
-@pytest.mark.parametrize("page", PAGES)
+def listen(tab, home: str) -> tuple[list[str], set[str]]:
+    """What goes wrong on a tab from now on, and every address that it asks for."""
+    noise: list[str] = []
+    asked: set[str] = set()
+
+    def request(r) -> None:
+        asked.add(r.url.partition("?")[0])
+        if not r.url.startswith((home, "data:", "blob:")):
+            noise.append(f"off-site: {r.url}")
+
+    tab.on("console", lambda m: noise.append(f"console {m.type}: {m.text}") if m.type in ("error", "warning") else None)
+    tab.on("pageerror", lambda e: noise.append(f"exception: {e}"))
+    tab.on("request", request)
+    tab.on("requestfailed", lambda r: noise.append(f"failed: {r.url}"))
+    tab.on("response", lambda r: noise.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
+    return noise, asked
+
+
+def weight(asked: set[str], home: str) -> int:
+    """Bytes that a server sends, compressed where that helps, without figures."""
+    total = 0
+    for url in asked:
+        path = SITE / unquote(urlsplit(url).path).lstrip("/")
+        if url.startswith(home) and path.suffix in {".html", ".css", ".js"}:
+            total += len(gzip.compress(path.read_bytes(), 6))
+        elif path.suffix == ".woff2":
+            total += path.stat().st_size
+    return total
+
+
+@pytest.mark.parametrize("page", [*PAGES, *EXTRA])
 def test_page_in_browser(site, browser, page):
+    """One load: narrow and light, then wide and dark. What depends on the scheme is colour, and the page follows the system's."""
     from axe_playwright_python.sync_playwright import Axe
 
-    for scheme in ("light", "dark"):
-        tab = browser.new_page(viewport={"width": 375, "height": 900}, color_scheme=scheme)
-        noise: list[str] = []
-        tab.on(
-            "console",
-            lambda m, n=noise: n.append(f"console {m.type}: {m.text}") if m.type in ("error", "warning") else None,
+    tab = browser.new_page(viewport={"width": 375, "height": 900}, color_scheme="light")
+    noise, asked = listen(tab, site)
+    tab.goto(f"{site}/{page}", wait_until="load")
+    loaded = weight(asked, site)
+    assert loaded <= 250_000, f"{page} weighs {loaded / 1000:.0f} kB without its figures"
+    tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    tab.evaluate("document.querySelectorAll('img').forEach(i => i.loading = 'eager')")
+    tab.evaluate("Promise.all([...document.images].map(i => i.decode()))")
+    for width, scheme in ((375, "light"), (1280, "dark")):
+        tab.emulate_media(color_scheme=scheme)
+        tab.set_viewport_size({"width": width, "height": 900})
+        tab.wait_for_function(f"document.documentElement.dataset.theme === '{scheme}'")
+        overflow = tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert overflow <= 0, f"{page} is {overflow} px too wide at {width} px"
+        clipped = tab.evaluate(
+            """[...document.querySelectorAll('article img')].map(i => [i, i.getBoundingClientRect().right])
+                 .filter(([i, right]) => !i.naturalWidth || right > innerWidth).map(([i]) => i.src)"""
         )
-        tab.on("pageerror", lambda e, n=noise: n.append(f"exception: {e}"))
-        tab.on(
-            "request",
-            lambda r, n=noise: None if r.url.startswith((site, "data:", "blob:")) else n.append(f"off-site: {r.url}"),
-        )
-        tab.on("response", lambda r, n=noise: n.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
-        tab.goto(f"{site}/{page}", wait_until="load")
-        tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-        for width in (375, 1280):
-            tab.set_viewport_size({"width": width, "height": 900})
-            tab.wait_for_timeout(200)
-            assert noise == [], (page, scheme, width)
-            overflow = tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-            assert overflow <= 0, f"{page} is {overflow} px too wide at {width} px"
-            clipped = tab.evaluate(
-                """[...document.querySelectorAll('article img')].map(i => [i, i.getBoundingClientRect().right])
-                     .filter(([i, right]) => !i.naturalWidth || right > innerWidth).map(([i]) => i.src)"""
-            )
-            assert clipped == [], f"broken or clipped figures on {page} at {width} px"
+        assert clipped == [], f"broken or clipped figures on {page} at {width} px"
         tab.evaluate(THIN)
-        # What depends on the scheme is colour.
         options = {"runOnly": ["color-contrast", "link-in-text-block"]} if scheme == "dark" else {}
         report = Axe().run(tab, options={"resultTypes": ["violations"], **options}).response["violations"]
         found = [f"{v['id']}: {n['html'][:200]}" for v in report for n in v["nodes"]]
         assert found == [], f"accessibility of {page}, {scheme}:\n" + "\n".join(found)
-        tab.close()
+        assert noise == [], (page, scheme, width)
+    tab.close()
+
+
+@pytest.mark.parametrize("page", ["index.html", "book/index.html", "book/06-xavier.html", "search.html?q=Xavier"])
+def test_page_opened_from_a_file(browser, page):
+    """No server: what a reader sees who unpacks the site."""
+    if not SITE.exists():
+        pytest.fail("There is no built site in _build/html: run `make book` first (`make test` does).")
+    home = SITE.as_uri()
+    tab = browser.new_page()
+    noise, _ = listen(tab, home)
+    tab.goto(f"{home}/{page}", wait_until="load")
+    tab.wait_for_function("document.querySelector('main, #main')")
+    if "xavier.html" in page:
+        fonts = tab.evaluate(
+            "document.fonts.ready.then(f => [...f].filter(x => x.status === 'loaded').map(x => x.family))"
+        )
+        assert {"KaTeX_Main", "KaTeX_Math"} <= {name.strip('"') for name in fonts}
+    if "search" in page:
+        assert tab.locator("#results a").first.get_attribute("href") == "book/06-xavier.html"
+    assert noise == []
+    tab.close()
+
+
+SEARCHES = [  # (what a reader types, a place that must be among the first five)
+    ("梯度爆炸", "book/01-chained-jacobians.html#exploding-and-vanishing"),
+    ("爆炸", "book/01-chained-jacobians.html#exploding-and-vanishing"),  # a part of a term
+    ("遗忘门", "book/04-stabilising-training.html#the-lstm"),
+    ("Xavier", "book/06-xavier.html"),
+    ("harmonic mean", "book/06-xavier.html"),
+    ("nan clinic", "book/08-nan-clinic.html"),
+    ("chain rule", "book/01-chained-jacobians.html#the-chain-rule"),
+    ("labs.init.xavier_std", "book/appendix/labs.html#labs.init.xavier_std"),
+]
+
+
+@pytest.fixture(scope="module")
+def search_page(site, browser):
+    tab = browser.new_page()
+    tab.goto(f"{site}/search.html", wait_until="load")
+    yield tab
+    tab.close()
+
+
+def results(tab, query: str) -> list[str]:
+    """The addresses that the search page lists for a query, typed."""
+    tab.fill("#query", query)
+    return tab.evaluate("[...document.querySelectorAll('#results a')].map(a => a.getAttribute('href'))")
+
+
+@pytest.mark.parametrize(("query", "place"), SEARCHES)
+def test_search_finds(search_page, query, place):
+    found = results(search_page, query)
+    assert any(url.startswith(place.lower()) for url in map(str.lower, found[:5])), found[:8]
+
+
+def test_every_term_of_the_lecture_map_is_found(search_page):
+    """Each Chinese term leads, among its first results, to the section that the map names."""
+    page = Page(SITE / "book/appendix/lecture-map.html")
+    rows = re.findall(r"<tr[^>]*>(.*?)</tr>", (SITE / "book/appendix/lecture-map.html").read_text("utf8"), re.DOTALL)[
+        1:
+    ]
+    assert len(rows) == 40 and page.links
+    for row in rows:
+        target = re.search(r'href="\.\./([^"]+)"', row)
+        cells = [re.sub(r"<[^>]+>", "", c).strip() for c in re.findall(r"<td>(.*?)</td>", row, re.DOTALL)]
+        for term in cells[2].split(" · "):
+            found = results(search_page, term)
+            page, anchor = target[1].split("#")
+            document = (SITE / "book" / page).read_text("utf8")
+            aliases = section_ids(document, anchor)
+            wanted = {f"book/{page}#{i}" for i in aliases} | {f"book/{page}"}
+            assert wanted & set(found[:12]), (term, target[1], found[:12])
+
+
+def section_ids(document: str, anchor: str) -> set[str]:
+    """The ids of the section that an anchor stands for: a label is a span that opens its section."""
+    found = re.search(
+        rf'<section id="([^"]+)">\s*(?:<span id="[^"]+"></span>\s*)*<span id="{re.escape(anchor)}">', document
+    )
+    return {anchor} | ({found[1]} if found else set())
+
+
+@pytest.mark.parametrize("spelling", ["χ₁", "χ1", "chi_1", r"\chi_1"])
+def test_a_symbol_is_found_in_every_spelling(search_page, spelling):
+    """χ₁ is defined where the phase diagram is; each way to type it gives the same list."""
+    assert results(search_page, spelling) == results(search_page, r"\chi_1") != []
+
+
+def test_every_numbered_equation_is_found_by_its_name(search_page):
+    names = [label for label in labels() if label.startswith(("eq-", "def-", "asm-"))]
+    assert len(names) > 50
+    for label in names:
+        query = label.partition("-")[2].replace("-", " ")
+        found = results(search_page, f"equation {query}")
+        assert any(url.endswith(f"#equation-{label}") for url in found), (label, found[:5])
+
+
+def test_search_from_any_page(site, browser):
+    tab = browser.new_page(viewport={"width": 1280, "height": 800})
+    tab.goto(f"{site}/book/index.html", wait_until="load")
+    tab.keyboard.press("Control+k")
+    tab.keyboard.type("学习率敏感")
+    tab.keyboard.press("Enter")
+    tab.wait_for_url("**/search.html?q=*")
+    assert "02-explosion" in tab.locator("#results a").first.get_attribute("href")
+    tab.fill("#query", "no such word anywhere")
+    assert "Nothing for" in tab.inner_text("#found")
+    tab.close()
+
+
+def test_keyboard(site, browser):
+    """The first stop leads past the navigation; menus open and close without a mouse; what scrolls sideways can be reached."""
+    tab = browser.new_page(viewport={"width": 375, "height": 700})
+    tab.goto(f"{site}/book/09-summary.html", wait_until="load")
+    tab.keyboard.press("Tab")
+    assert tab.evaluate("document.activeElement.getAttribute('href')") == "#main"
+    tab.keyboard.press("Enter")
+    assert tab.evaluate("document.activeElement.id") == "main"
+    menu = tab.get_by_role("button", name="Chapters")
+    assert not tab.locator("#book-nav").is_visible()
+    menu.press("Enter")
+    assert tab.locator("#book-nav").is_visible()
+    tab.keyboard.press("Escape")
+    assert not tab.locator("#book-nav").is_visible()
+    assert tab.evaluate("document.activeElement.getAttribute('aria-label')") == "Chapters"
+    scrolls = "[...document.querySelectorAll('table')].map(t => t.parentElement).filter(p => p.scrollWidth > p.clientWidth + 1)"
+    assert tab.evaluate(f"{scrolls}.length") > 0
+    assert tab.evaluate(f"{scrolls}.every(p => p.tabIndex === 0 && p.getAttribute('aria-label'))")
+    tab.close()
+
+
+def test_colour_scheme_is_the_reader_s_choice(site, browser):
+    context = browser.new_context(color_scheme="light")
+    tab = context.new_page()
+    theme = "document.documentElement.dataset.theme"
+    tab.goto(f"{site}/book/notation.html", wait_until="load")
+    assert tab.evaluate(theme) == "light"
+    button = tab.get_by_role("button", name="Colours")
+    button.click()
+    button.click()
+    assert tab.evaluate(theme) == "dark" and "dark" in (button.get_attribute("aria-label") or "")
+    tab.goto(f"{site}/book/index.html", wait_until="load")
+    assert tab.evaluate(theme) == "dark"
+    tab.emulate_media(media="print")
+    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    context.close()
+
+
+def test_nothing_moves_while_a_chapter_loads(site, browser):
+    tab = browser.new_page(viewport={"width": 375, "height": 800})
+    tab.add_init_script(
+        "window.shift = 0; new PerformanceObserver(l => { for (const e of l.getEntries()) window.shift += e.value })"
+        ".observe({type: 'layout-shift', buffered: true})"
+    )
+    tab.goto(f"{site}/book/01-chained-jacobians.html", wait_until="load")
+    for _ in range(12):
+        tab.mouse.wheel(0, 4000)
+        tab.wait_for_timeout(50)
+    assert tab.evaluate("window.shift") < 0.1
+    tab.close()
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -75,8 +263,9 @@ def test_page_is_finished(page):
     text = re.sub(r"<[^>]+>", "", text)
     assert "$" not in text and "{num}" not in text and ":::" not in text, f"{page} shows raw MyST"
     assert "katex-error" not in article
-    scripts = re.findall(r"<script[^>]*>.*?</script>", html, re.DOTALL)
-    assert not [s for s in scripts if "mathjax" in s.lower() or "thebe" in s.lower()]
+    sizes = [re.findall(r'\b(?:width|height)="\d+"', image) for image in images]
+    assert all(len(size) == 2 for size in sizes), f"{page}: a figure without a size moves the text when it arrives"
+    assert all('loading="lazy"' in image for image in images)
 
 
 def test_mathematics_is_drawn_with_its_own_fonts(site, browser):
@@ -162,3 +351,153 @@ def test_a_dead_internal_link_is_found(tmp_path):
         "book/one.html: nowhere.html is not there",
         "book/one.html: two.html#nowhere has no such anchor",
     ]
+
+
+VOID = {"meta", "link", "br", "img", "input", "hr", "wbr", "col", "source", "path", "circle", "line"}
+
+
+class WellFormed(HTMLParser):
+    """What is wrong with a page as HTML: tags that do not nest, ids and attributes that occur twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: set[str] = set()
+        self.wrong: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        names = [name for name, _ in attrs]
+        if len(names) != len(set(names)):
+            self.wrong.append(f"line {self.getpos()[0]}: <{tag}> has an attribute twice")
+        if (value := dict(attrs).get("id")) is not None:
+            if value in self.ids:
+                self.wrong.append(f"line {self.getpos()[0]}: id {value} occurs twice")
+            self.ids.add(value)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in VOID:
+            return
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append(f"line {self.getpos()[0]}: </{tag}> closes nothing that is open")
+
+
+def html_faults(text: str) -> list[str]:
+    checker = WellFormed()
+    checker.feed(text)
+    return checker.wrong + [f"<{tag}> is never closed" for tag in checker.open]
+
+
+@pytest.mark.parametrize("page", [*PAGES, "index.html", "404.html", "search.html", "status.html"])
+def test_html_is_well_formed(page):
+    assert html_faults((SITE / page).read_text("utf8")) == []
+
+
+def test_malformed_html_is_found():
+    assert html_faults('<p id="a">x<br><img src="y"/></p>') == []
+    assert len(html_faults('<p id="a"><b id="a" id="c">x</p>')) >= 3
+
+
+def head(page: str) -> dict[str, str]:
+    """The metadata of a page by name."""
+    text = (SITE / page).read_text("utf8").partition("</head>")[0]
+    found = dict(re.findall(r'<meta (?:name|property)="([^"]+)" content="([^"]*)"', text))
+    return found | dict(re.findall(r'<link rel="([^"]+)"[^>]* href="([^"]+)"', text))
+
+
+def test_each_page_says_what_it_is_about():
+    descriptions = [head(page)["description"] for page in PAGES]
+    assert len(set(descriptions)) == len(descriptions)
+    for page, description in zip(PAGES, descriptions, strict=True):
+        assert 40 <= len(description) <= 200, (page, description)
+        assert "\\" not in description and "$" not in description, (page, description)
+        assert head(page)["og:description"] == description
+        assert head(page)["canonical"] == config()["html"]["baseurl"] + page
+
+
+def test_preview_image_is_as_large_as_the_pages_say():
+    data = (SITE / "_static/preview.png").read_bytes()
+    size = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+    said = head(PAGES[0])
+    assert size == (int(said["og:image:width"]), int(said["og:image:height"])) == (1200, 630)
+    assert said["og:image"] == config()["html"]["baseurl"] + "_static/preview.png"
+
+
+def test_sitemap_lists_every_page():
+    base = config()["html"]["baseurl"]
+    listed = re.findall(r"<loc>([^<]+)</loc>", (SITE / "sitemap.xml").read_text("utf8"))
+    assert {base + page for page in PAGES} <= set(listed)
+    assert all((SITE / url.removeprefix(base)).exists() for url in listed)
+    assert f"Sitemap: {base}sitemap.xml" in (SITE / "robots.txt").read_text("utf8")
+
+
+def test_the_page_for_dead_addresses_needs_nothing_beside_it():
+    """It is served at any depth, so nothing on it may be relative, and it loads nothing."""
+    page = Page(SITE / "404.html")
+    assert page.links and all(urlsplit(link).scheme for link in page.links)
+    text = (SITE / "404.html").read_text("utf8")
+    assert "<script" not in text and 'rel="stylesheet"' not in text
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_an_error_can_be_reported(page):
+    links = [link for link in Page(SITE / page).links if "/issues/new?" in link]
+    assert len(links) == 1 and links[0].startswith(config()["repository"]["url"])
+    assert page in unquote(links[0])
+
+
+def test_status_page_tells_each_run_time():
+    text = (SITE / "status.html").read_text("utf8").partition("<table")[2]
+    for path in executed_pages():
+        name = re.escape(path.relative_to(ROOT).with_suffix(".html").as_posix())
+        row = re.search(rf'href="{name}".*?</tr>', text, re.DOTALL)
+        assert row, f"{name} is not on the status page"
+        cells, seconds, ran = re.findall(r"<td[^>]*>([^<]*)</td>", row[0])
+        assert int(cells) > 0 and float(seconds) > 0 and re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d", ran)
+
+
+def test_downloaded_notebook_is_the_one_that_colab_opens():
+    for path in (ROOT / "book").glob("0*.ipynb"):
+        assert (SITE / "_sources" / path.relative_to(ROOT)).read_bytes() == path.read_bytes()
+
+
+def test_nothing_is_shipped_that_no_page_uses():
+    texts = [p.read_text("utf8") for kind in ("html", "css", "js") for p in SITE.rglob(f"*.{kind}")]
+    names = [p.relative_to(SITE / "_static") for p in (SITE / "_static").rglob("*") if p.is_file()]
+    unused = [n for n in names if not any(n.name in text for text in texts) and n.name != "LICENSE"]
+    assert unused == []
+    assert not list(SITE.rglob("*.map"))
+
+
+def archive(folder: Path, tag: str, index: bool = True) -> None:
+    page = folder / "page"
+    page.write_text("<!DOCTYPE html>")
+    with tarfile.open(folder / f"{tag}.tar.gz", "w:gz") as packed:
+        packed.add(page, "index.html" if index else "other.html")
+
+
+def test_tagged_versions_keep_their_address(tmp_path):
+    site, archives = tmp_path / "site", tmp_path / "archives"
+    site.mkdir()
+    archives.mkdir()
+    assert keep_versions(site, archives) == []
+    archive(archives, "v0.1.0")
+    archive(archives, "v0.2.0")
+    assert keep_versions(site, archives) == ["v0.1.0", "v0.2.0"]
+    assert (site / "versions/v0.1.0/index.html").exists()
+    assert broken_links(site) == [] and 'href="v0.2.0/"' in (site / "versions/index.html").read_text("utf8")
+
+
+@pytest.mark.parametrize(
+    ("tag", "index", "message"), [("main", True, "expected a name such as"), ("v1", False, "no index.html")]
+)
+def test_an_archive_that_is_no_version_is_refused(tmp_path, tag, index, message):
+    archive(tmp_path, tag, index)
+    with pytest.raises(ValueError, match=message):
+        keep_versions(tmp_path / "site", tmp_path)

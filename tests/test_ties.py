@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from bookext import mutate, ties
 from bookext.latexmath import Down, MathError, Up, evaluate, functions_of, parse
-from bookext.source import ROOT, Chapter, book_pages, notebook_pages, parse_chapter, read_chapter
+from bookext.source import ROOT, Chapter, book_pages, executed_pages, parse_chapter, read_chapter
 from bookext.tied import TIES, Tie
 
 PAGES = [page for page in book_pages() if ties.statements_of(read_chapter(page))]
@@ -221,7 +221,7 @@ def test_the_command_names_the_fault_and_fails(tmp_path, capsys):
 
 
 @pytest.mark.slow  # the chapter runs once more, unless nothing has changed since it did
-@pytest.mark.parametrize("page", notebook_pages(), ids=lambda p: p.stem)
+@pytest.mark.parametrize("page", executed_pages(), ids=lambda p: p.stem)
 def test_no_changed_number_and_no_negated_assertion_goes_unnoticed(page):
     from bookext.probe import probe
 

@@ -1,7 +1,8 @@
 """The book's own Sphinx extension, its notebook generator, its ledger and its build.
 
-``source`` reads a chapter; ``katexmath``, ``decided`` and ``site`` make the pages;
-``notebooks`` makes the ``.ipynb``; ``ledger`` checks that
+``source`` reads a chapter; ``katexmath``, ``decided``, ``ledgerpage``, ``live`` and ``site`` make the pages,
+``colab`` and ``wheel`` what they offer to run;
+``notebooks`` makes the ``.ipynb``, ``address`` names the repository they install from; ``ledger`` checks that
 nothing on a page is unchecked; ``build`` runs it all. Only ``setup`` imports Sphinx.
 """
 
@@ -14,9 +15,12 @@ if TYPE_CHECKING:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    from . import decided, katexmath, site
+    from . import colab, decided, katexmath, ledgerpage, live, site
 
+    colab.setup(app)
     decided.setup(app)
     katexmath.setup(app)
+    ledgerpage.setup(app)
+    live.setup(app)
     site.setup(app)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import lru_cache
 from pathlib import Path
 
-from .source import ROOT, SourceError, display_path, notebook_node, notebook_pages, with_claims_cell
+from .source import ROOT, SourceError, display_path, executed_pages, notebook_node, with_claims_cell
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 BUILD = ROOT / "_build"
@@ -149,7 +149,7 @@ def main() -> int:
     forget_old_caches()
     print("Executing chapters", flush=True)
     try:
-        failures = execute_all(notebook_pages())
+        failures = execute_all(executed_pages())
     except SourceError as error:
         failures = [str(error)]
     if failures:

@@ -9,7 +9,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxRole
 
 from .notebooks import numbered_chapters
-from .source import Chapter, notebook_pages, read_chapter
+from .source import Chapter, executed_pages, read_chapter
 
 
 def anchor_cells(app: Sphinx, doctree: nodes.document) -> None:
@@ -22,7 +22,7 @@ def anchor_cells(app: Sphinx, doctree: nodes.document) -> None:
 def checking_cells(name: str) -> list[tuple[Chapter, int]]:
     """The chapters and cell numbers (from 1) whose cells list ``name`` under ``:checks:``."""
     found = []
-    for page in notebook_pages():
+    for page in executed_pages():
         chapter = read_chapter(page)
         code = [cell for cell in chapter.cells if cell.kind == "code"]
         found += [(chapter, number) for number, cell in enumerate(code, 1) if name in cell.checks]

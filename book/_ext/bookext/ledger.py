@@ -1,7 +1,7 @@
 """The ledger: no formula and no number on a page without a check in the same section.
 
-* A displayed equation carries a label: ``eq-…`` (a statement: some cell in its section lists the label under ``:checks:``
-  and asserts), ``def-…`` (a definition) or ``asm-…`` (an assumption).
+* A displayed equation carries a label: ``eq-…`` (a statement: some cell in its section lists the label under ``:checks:``, or
+  under ``:proves:`` if SymPy does, and asserts), ``def-…`` (a definition) or ``asm-…`` (an assumption).
 * A number claimed in prose is written ``{num}`28 <overflow_step>```; the expression is computed by a cell in the same section,
   and the chapter's last cell compares both.
 * The chapter's front matter promises which items of the lecture (L1 … L40) it treats and which results (C1 … C20) and errata
@@ -16,7 +16,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from .source import Cell, Chapter, SourceError, book_pages, read_chapter
+from .source import Cell, Chapter, Equation, SourceError, book_pages, read_chapter
 
 KINDS = {"eq": "checked", "def": "definition", "asm": "assumption"}
 IDS = {f"C{i}" for i in range(1, 21)} | {f"E{i}" for i in range(1, 15)}
@@ -26,7 +26,7 @@ def _names(tree: ast.AST, context: type[ast.expr_context]) -> set[str]:
     return {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, context)}
 
 
-def _bound(cell: Cell) -> set[str]:
+def bound_names(cell: Cell) -> set[str]:
     """Names that a cell binds at its top level (assignments, imports, functions, loops)."""
     tree = ast.parse("\n".join("" if line.startswith(("%", "!")) else line for line in cell.source.splitlines()))
     names: set[str] = set()
@@ -71,7 +71,10 @@ def problems(chapter: Chapter) -> list[str]:
     for cell in code:
         for name in cell.checks:
             if name not in IDS and name not in labels:
-                report(cell.line, f":checks: names {name}, which is no label of this chapter and no C or E number")
+                report(
+                    cell.line,
+                    f":checks: or :proves: names {name}, which is no label of this chapter and no C or E number",
+                )
         if cell.checks and not _asserts(cell):
             report(cell.line, f"the cell checks {', '.join(cell.checks)} but asserts nothing")
     ledger = chapter.front.get("ledger", {})
@@ -95,7 +98,7 @@ def problems(chapter: Chapter) -> list[str]:
 def _claim_problems(chapter: Chapter, code: list[Cell]) -> list[str]:
     """A claimed number must come from its own section, and nothing later may rebind what it comes from."""
     found = []
-    bound = [(cell, _bound(cell)) for cell in code]
+    bound = [(cell, bound_names(cell)) for cell in code]
     for claim in chapter.claims:
         where = f"{chapter.name}:{claim.line}: {{num}}`{claim.literal} <{claim.expression}>`"
         names = _names(ast.parse(claim.expression, mode="eval"), ast.Load) - {
@@ -122,9 +125,16 @@ def anchors(chapter: Chapter) -> list[str]:
     return re.findall(r"^\((L\d+)\)=\s*$", chapter.text, re.MULTILINE)
 
 
+def kind_of(chapter: Chapter, equation: Equation) -> str:
+    """proved (by SymPy), checked (numerically), definition or assumption."""
+    if any(equation.label in cell.proves for cell in chapter.cells):
+        return "proved"
+    return KINDS.get((equation.label or "").partition("-")[0], "unlabelled")
+
+
 def counts(chapter: Chapter) -> Counter[str]:
     """How many equations of each kind and how many claimed numbers a chapter has."""
-    kinds = Counter(KINDS.get((e.label or "").partition("-")[0], "unlabelled") for e in chapter.equations)
+    kinds = Counter(kind_of(chapter, equation) for equation in chapter.equations)
     kinds["numbers"] = len(chapter.claims)
     kinds["results"] = len(chapter.front.get("ledger", {}).get("claims", []))
     kinds["errata"] = len(chapter.front.get("ledger", {}).get("errata", []))

@@ -9,7 +9,8 @@ indices that the page's assumptions make interchangeable, or the entry names it 
 times as large; the comparison of the chapter's last cell, with the value that the chapter computes, must fail.
 
 *Assertions*: each part of each assertion is negated, and so is what its ``all(…)`` asserts of each item; the negated one must
-fail. One run a chapter decides: it finds the parts that never ran, and the ``all(…)`` that had nothing to look at.
+fail. One run a chapter decides: it finds the parts that never ran, the ``all(…)`` that had nothing to look at, and a cell that
+proves without SymPy.
 
     python -m bookext.mutate [--formulas] [chapters]      exit status 1 when a change goes unnoticed; --formulas runs no chapter
 """
@@ -27,7 +28,7 @@ from pathlib import Path
 
 from .latexmath import MathError
 from .probe import Record, probe
-from .source import Chapter, Claim, Equation, book_pages, literal_value, read_chapter
+from .source import Chapter, Claim, Equation, executed_pages, literal_value, read_chapter
 from .tied import TIES, Tie
 from .ties import Disagreement, cases_of, compare, relations, statements_of
 
@@ -181,6 +182,12 @@ def assertions(chapter: Chapter, record: Record) -> tuple[Counter[str], list[str
         score["survived" if why else "caught"] += 1
         if why:
             survivors.append(f"{chapter.name}:{key.partition(':')[0]}: assert {source}: {why}")
+    lines = {int(key.partition(":")[0]) for key in record["symbolic"]}
+    for cell in (cell for cell in chapter.cells if cell.proves):
+        if not lines & set(range(cell.line, cell.line + cell.source.count("\n") + 1)):
+            survivors.append(
+                f"{chapter.name}:{cell.line}: :proves: {', '.join(cell.proves)}, but no assertion compares SymPy"
+            )
     return score, survivors
 
 
@@ -195,7 +202,7 @@ def loose_numbers(chapter: Chapter) -> list[str]:
 
 def main(arguments: list[str]) -> int:
     """See the module."""
-    chapters = [read_chapter(p) for p in [Path(a) for a in arguments if not a.startswith("-")] or book_pages()]
+    chapters = [read_chapter(p) for p in [Path(a) for a in arguments if not a.startswith("-")] or executed_pages()]
     chapters = [chapter for chapter in chapters if chapter.is_notebook]
     survivors: list[str] = []
 

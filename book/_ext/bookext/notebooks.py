@@ -20,6 +20,7 @@ from typing import Any
 
 import yaml
 
+from .setupcell import setup_code
 from .source import (
     CLAIMS_TITLE,
     ROOT,
@@ -44,6 +45,8 @@ TITLED = {
     "seealso": "See also",
     "hint": "Hint",
 }
+# A cell of machinery shows its title alone, on Colab and in JupyterLab; a click unfolds it.
+FOLDED = {"cellView": "form", "jupyter": {"source_hidden": True}}
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -88,7 +91,7 @@ def labels() -> dict[str, tuple[Path, str, str]]:
         for i, name in enumerate(re.findall(r"^:label:\s*(ex-[\w-]+)", chapter.text, re.MULTILINE), 1):
             found[name] = (page, f"Exercise {prefix}{i}", name)
         for target, rest in re.findall(
-            r"^\(([\w:.-]+)\)=\s*\n(?:\([^\n]*\)=\s*\n)*([^\n]*)", chapter.text, re.MULTILINE
+            r"^\(([\w:.-]+)\)=\s*\n(?=(?:\([^\n]*\)=\s*\n)*([^\n]*))", chapter.text, re.MULTILINE
         ):
             found[target] = (page, re.sub(r"^#+\s*", "", rest).strip(), target.replace("_", "-"))
     return found
@@ -203,6 +206,9 @@ def directive(chapter: Chapter, name: str, title: str, body: list[str]) -> list[
     inner = markdown(chapter, body)
     if name == "dropdown":
         return ["<details>", f"<summary>{inline(chapter, title)}</summary>", "", *inner, "", "</details>", ""]
+    if name == "live-figure":
+        url = page_url(chapter.path, options.get("name", "live"))
+        return [f"**[Live figure]({url})**, on the web page, with sliders. {' '.join(inner).strip()}", ""]
     if name == "exercise":
         shown = labels()[options["label"]][1]
         return [f"**{shown}{': ' + inline(chapter, title) if title else ''}**", "", *inner, ""]
@@ -244,27 +250,6 @@ def markdown(chapter: Chapter, lines: list[str]) -> list[str]:
     return out
 
 
-def setup_code() -> str:
-    """The set-up cell: does nothing where labs is importable, else installs it at the tag in _config.yml."""
-    repository = config()["repository"]
-    source = f"git+{repository['url']}@{repository['branch']}"
-    return f"""# Set-up: the book's helper package `labs`. Does nothing where it is already installed.
-import importlib
-import importlib.util
-
-if importlib.util.find_spec("labs") is None:
-    source = "{source}"
-    if "/_your-account_/" in source:
-        raise ImportError("This copy of the book names no public repository yet. In a clone of it, run "
-                          "'pip install --no-deps .' once (folder with pyproject.toml), then run this cell again.")
-    %pip install --quiet --no-deps {{source}}
-    importlib.invalidate_caches()
-    if importlib.util.find_spec("labs") is None:
-        raise ImportError(f"labs could not be installed from {{source}}: the message above says why. Without a network, "
-                          "copy the repository's folder labs/ beside this notebook and run this cell again.")
-    print("Installed labs; no other package was changed.")"""
-
-
 def convert(page: Path) -> str:
     """The text of the notebook that belongs to a page."""
     chapter = read_chapter(page)
@@ -292,11 +277,13 @@ def convert(page: Path) -> str:
         f"[Read this page on the web]({page_url(page)}), with its figures and the pages around it. "
         "On Colab, *File → Save a copy in Drive* keeps your changes. Run the next cell first.",
     )
-    add("code", setup_code())
+    add("code", setup_code(), FOLDED)
     first = True
     for cell in chapter.cells:
         if cell.kind == "code":
-            kept: dict[str, Any] = {name: cell.metadata[name] for name in ("tags", "checks") if name in cell.metadata}
+            kept: dict[str, Any] = {
+                name: cell.metadata[name] for name in ("tags", "checks", "proves") if name in cell.metadata
+            }
             add("code", cell.source, kept)
             figure = cell.metadata.get("mystnb", {}).get("figure", {})
             if "caption" in figure:
@@ -314,7 +301,7 @@ def convert(page: Path) -> str:
             "markdown",
             f"## {CLAIMS_TITLE}\n\nThe prose states numbers. This cell compares each with what the cells above computed.",
         )
-        add("code", code)
+        add("code", f"# @title {CLAIMS_TITLE}, compared with what was computed\n{code}", FOLDED)
     if keys := sorted(
         {k.strip() for m in re.finditer(r"\{cite(?::[pt])?\}`([^`]+)`", chapter.text) for k in m[1].split(",")}
     ):
@@ -354,6 +341,13 @@ def difference(page: Path) -> str | None:
     return f"{name}: differs from the chapter in its number of cells or its metadata"
 
 
+def write_all() -> None:
+    """Write every notebook."""
+    for page in notebook_pages():
+        page.with_suffix(".ipynb").write_text(convert(page), "utf8")
+        print(f"wrote {display_path(page.with_suffix('.ipynb'))}")
+
+
 def main(arguments: list[str]) -> int:
     """Write every notebook, or with ``--check`` compare them."""
     pages, stale = notebook_pages(), []
@@ -361,9 +355,7 @@ def main(arguments: list[str]) -> int:
         stale = [text for page in pages if (text := difference(page))]
         print("\n".join(stale) + "\nRun `make notebooks`." if stale else f"{len(pages)} notebooks match their chapters")
         return bool(stale)
-    for page in pages:
-        page.with_suffix(".ipynb").write_text(convert(page), "utf8")
-        print(f"wrote {display_path(page.with_suffix('.ipynb'))}")
+    write_all()
     return 0
 
 

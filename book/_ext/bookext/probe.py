@@ -1,8 +1,8 @@
 """A chapter executed once, its assertions and claimed numbers recorded instead of compared.
 
-Each assertion is taken apart at its ``and``; each part records how often it ran and whether it was ever false, and each ``all(…)``
-in it whether it ever had something to look at. So one run answers for every negation. Run as a program, by :func:`probe`:
-``python -m bookext.probe chapter.md`` prints the record as JSON.
+Each assertion is taken apart at its ``and``; each part records how often it ran, whether it was ever false and whether it compared
+a SymPy expression, and each ``all(…)`` in it whether it ever had something to look at. So one run answers for every negation.
+Run as a program, by :func:`probe`: ``python -m bookext.probe chapter.md`` prints the record as JSON.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ LIMIT = 170  # seconds a chapter
 
 
 class _Recorder(ast.NodeTransformer):
-    """Puts ``_note(key, part)`` in place of each part of an assertion, and ``_some(key, items)`` in each of its ``all``."""
+    """Puts ``_note(key, part)`` in place of each part of an assertion, ``_some(key, items)`` in each of its ``all``, and
+    ``_left(key, value)`` on the left of each of its comparisons."""
 
     def __init__(self, cell: Cell) -> None:
         self.cell, self.parts, self.inside = cell, dict[str, str](), ""
@@ -50,16 +51,25 @@ class _Recorder(ast.NodeTransformer):
             node.args = [_call("_some", self.inside, node.args[0])]
         return node
 
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
+        self.generic_visit(node)
+        if self.inside:
+            node.left = _call("_left", self.inside, node.left)
+        return node
+
 
 def _call(name: str, key: str, argument: Any) -> ast.expr:
     return ast.Call(ast.Name(name, ast.Load()), [ast.Constant(key), argument], [])
 
 
 def record(chapter: Chapter) -> Record:
-    """Execute a chapter here: ``{"parts": {line:part: source}, "runs": …, "false": …, "empty": …, "numbers": …}``."""
+    """Execute a chapter here: ``{"parts": {line:part: source}, "runs": …, "false": …, "empty": …,
+    "symbolic": …, "numbers": …}``."""
+    import sympy
+
     parts: dict[str, str] = {}
     runs: dict[str, int] = {}
-    false, empty = set[str](), set[str]()
+    false, empty, symbolic = set[str](), set[str](), set[str]()
 
     def note(key: str, value: Any) -> None:
         runs[key] = runs.get(key, 0) + 1
@@ -71,7 +81,12 @@ def record(chapter: Chapter) -> Record:
         empty.discard(key) if found else empty.add(key)
         return found
 
-    names: dict[str, Any] = {"__name__": "__main__", "_note": note, "_some": some}
+    def left(key: str, value: Any) -> Any:
+        if any(isinstance(v, sympy.Basic) for v in (value if isinstance(value, list) else [value])):
+            symbolic.add(key)
+        return value
+
+    names: dict[str, Any] = {"__name__": "__main__", "_note": note, "_some": some, "_left": left}
     builtins.__dict__.setdefault("display", lambda *shown: None)
     for cell in (cell for cell in chapter.cells if cell.kind == "code"):
         lines = ["" if line.startswith(("%", "!")) else line for line in cell.source.splitlines()]
@@ -80,7 +95,14 @@ def record(chapter: Chapter) -> Record:
         parts |= recorder.parts
         exec(compile(tree, f"{chapter.name}:{cell.line}", "exec"), names)
     numbers = [float(eval(claim.expression, names)) for claim in chapter.claims]
-    return {"parts": parts, "runs": runs, "false": sorted(false), "empty": sorted(empty), "numbers": numbers}
+    return {
+        "parts": parts,
+        "runs": runs,
+        "false": sorted(false),
+        "empty": sorted(empty),
+        "symbolic": sorted(symbolic),
+        "numbers": numbers,
+    }
 
 
 def probe(chapter: Chapter) -> Record:

@@ -1,4 +1,8 @@
-"""What the site adds to the theme: claimed numbers, folded sections, and nothing that calls elsewhere."""
+"""What the site adds to a page: claimed numbers, folded sections, links from types to their documentation.
+
+``page`` fills the layout; ``search``, ``status`` and ``publish`` make the pages and files that no chapter makes; ``weight`` slims
+what was written.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.util import logging
 
+from . import page, publish, search, status, weight
 from .build import cache_path
 from .source import parse_chapter, with_claims_cell
 
@@ -81,22 +86,9 @@ def read_source(app: Sphinx, docname: str, source: list[str]) -> None:
 
 def settle_config(app: Sphinx, config: Config) -> None:
     """Settings that _config.yml cannot hold: its html_theme_options would replace the theme's own, buttons included."""
-    config.html_theme_options["navbar_persistent"] = []  # else a second search box in a second top bar
     config.html_theme_options["pygments_light_style"] = "a11y-high-contrast-light"
     config.html_theme_options["pygments_dark_style"] = "a11y-high-contrast-dark"
-    config.html_context.setdefault("default_mode", "auto")  # else the theme's script logs an error
     config.nb_execution_cache_path = str(cache_path())
-
-
-def drop_unused_scripts(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
-    """Thebe is not used here, and its inline script logs a console error."""
-
-    def used(script: Any) -> bool:
-        text = f"{getattr(script, 'filename', script) or ''} {getattr(script, 'attributes', {}).get('body', '')}"
-        return "thebe" not in text.lower()
-
-    context["script_files"] = [s for s in context.get("script_files", []) if used(s)]
-    context["css_files"] = [s for s in context.get("css_files", []) if "thebe" not in str(getattr(s, "filename", s))]
 
 
 def link_types(app: Sphinx, env: Any, node: nodes.Element, contnode: nodes.Element) -> nodes.reference | None:
@@ -107,37 +99,11 @@ def link_types(app: Sphinx, env: Any, node: nodes.Element, contnode: nodes.Eleme
     return nodes.reference("", "", contnode, internal=False, refuri=url) if url else None
 
 
-REPAIRS = [  # (what the theme and docutils write, what a page needs), applied to each finished page
-    # Thebe is not used here
-    (re.compile(r'<script type="text/x-thebe-config">.*?</script>', re.DOTALL), ""),
-    # content outside every landmark is lost to those who navigate by landmarks
-    (
-        re.compile(r'<div id="pst-primary-sidebar" '),
-        '<div id="pst-primary-sidebar" role="region" aria-label="Sidebar" ',
-    ),
-    # a role that ARIA has withdrawn, in a list whose children are no list items
-    (re.compile(r' role="doc-biblioentry"'), ""),
-    (re.compile(r'<div role="list" class="citation-list">'), '<div class="citation-list">'),
-]
-
-
-def repair_pages(app: Sphinx, error: Exception | None) -> None:
-    """Mend what the theme and its extensions get wrong in every page."""
-    if error is None and app.builder.format == "html":
-        for page in (Path(app.outdir) / "book").rglob("*.html"):
-            text = mended = page.read_text("utf8")
-            for pattern, right in REPAIRS:
-                mended = pattern.sub(right, mended)
-            if mended != text:
-                page.write_text(mended, "utf8")
-
-
 def setup(app: Sphinx) -> None:
     app.add_role("num", num_role)
-    app.add_css_file("book.css")
     app.connect("config-inited", settle_config)
     app.connect("source-read", read_source)
     app.connect("doctree-read", fold_going_further)
     app.connect("missing-reference", link_types)
-    app.connect("html-page-context", drop_unused_scripts, priority=900)
-    app.connect("build-finished", repair_pages)
+    for part in (page, search, status, publish, weight):
+        part.setup(app)

@@ -51,8 +51,13 @@ class Cell:
 
     @property
     def checks(self) -> list[str]:
-        """What the cell says it checks: equation labels, C1 … C20 (results), E1 … E14 (errata)."""
-        return list(self.metadata.get("checks", []))
+        """What the cell says it checks or proves: equation labels, C1 … C20 (results), E1 … E14 (errata)."""
+        return [*self.metadata.get("checks", []), *self.proves]
+
+    @property
+    def proves(self) -> list[str]:
+        """The equations of which the cell says that SymPy proves them."""
+        return list(self.metadata.get("proves", []))
 
     @property
     def tags(self) -> list[str]:
@@ -299,6 +304,11 @@ def book_pages() -> list[Path]:
 def notebook_pages() -> list[Path]:
     """The pages that are notebooks: each has a generated ``.ipynb`` beside it."""
     return [p for p in book_pages() if is_myst_markdown_notebook(p.read_text("utf8"))]
+
+
+def executed_pages() -> list[Path]:
+    """The notebooks that the build executes: all but homework, which waits for the student."""
+    return [p for p in notebook_pages() if read_chapter(p).front.get("mystnb", {}).get("execution_mode") != "off"]
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,240 @@
+"""What a homework's hidden checks are written with, and how they are run.
+
+A checks file is plain Python: functions under :func:`question` that ask the student's notebook for plain data and yield
+:func:`check` items, and :func:`read` for the answer that a person reads. Points come from here alone::
+
+    @question("2", points=3, title="The layer Jacobian", section="01-chained-jacobians#…")
+    def layer_jacobian(student, own, rng):
+        W, h = rng.normal(size=(2, 5)), rng.normal(size=5)
+        J = student.call("layer_jacobian", W, h)
+        right = (1 - np.tanh(W @ h) ** 2)[:, None] * W
+        yield check(1, np.shape(J) == (2, 5), "shape", {"this is the transpose": np.shape(J) == (5, 2)},
+                    expected=(2, 5), got=np.shape(J), public=True)
+        yield check(2, close(J, right), "value", expected=right, got=J)
+
+Never pass a student's text to ``eval``, ``sympify`` or a shell: use ``student.symbolic``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from instructor.grading import plain
+
+
+class Unanswered(Exception):
+    """The answer is still the released notebook's placeholder."""
+
+
+class NoAnswer(Exception):
+    """There is no answer to compare; the message says why. ``person``: somebody should look."""
+
+    def __init__(self, why: str, person: bool = False) -> None:
+        super().__init__(why)
+        self.person = person
+
+
+@dataclass
+class Item:
+    """The outcome of one check, in plain data."""
+
+    points: float
+    ok: bool
+    rule: str
+    feedback: str
+    expected: str
+    got: str
+    public: bool
+
+
+@dataclass
+class Result:
+    """One question of one student. ``points`` is None while a person has to read the answer."""
+
+    question: str
+    title: str
+    out_of: float
+    section: str
+    points: float | None = 0.0
+    state: str = "graded"  # or "unanswered", "no answer", "to read"
+    note: str = ""
+    person: bool = False
+    read: bool = False
+    text: str = ""
+    items: list[Item] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question; ``checks`` yields items, or is None where a person reads the text called ``name``."""
+
+    number: str
+    points: float
+    title: str
+    section: str = ""
+    checks: Callable[..., Iterator[Item]] | None = None
+    name: str = ""
+
+
+def question(number: str, points: float, title: str, section: str = "") -> Callable[..., Any]:
+    """Decorate a generator ``(student, own, rng)`` of checks; their points sum to ``points`` on the right path."""
+
+    def register(function: Callable[..., Iterator[Item]]) -> Callable[..., Iterator[Item]]:
+        asked = Question(number, points, title, section, function)
+        function.__globals__.setdefault("QUESTIONS", []).append(asked)
+        return function
+
+    return register
+
+
+def read(number: str, points: float, name: str, title: str, section: str = "") -> None:
+    """Register a question whose answer, the string variable ``name``, a person reads by the rubric."""
+    caller = sys._getframe(1).f_globals
+    caller.setdefault("QUESTIONS", []).append(Question(number, points, title, section, None, name))
+
+
+def questions(module: ModuleType) -> list[Question]:
+    """The questions of a checks file in order; ValueError if there are none or a number occurs twice."""
+    found: list[Question] = getattr(module, "QUESTIONS", [])
+    numbers = [q.number for q in found]
+    if not found or len(set(numbers)) < len(numbers):
+        raise ValueError(f"{module.__name__}: expected questions with distinct numbers, got {numbers}")
+    return found
+
+
+def close(got: Any, expected: Any, rtol: float = 1e-6, atol: float = 0.0) -> bool:
+    """Whether numbers or arrays agree in shape and value; never raises, and is False for NaN, bools and non-numbers.
+
+    A scalar, a 0-d array and a list of one number are alike.
+
+    >>> close([2.0], 2), close([[1, 2]], [1, 2]), close(float("nan"), float("nan")), close(True, 1)
+    (True, False, False, False)
+    """
+    try:
+        a, b = np.asarray(got), np.asarray(expected)
+    except (ValueError, TypeError, OverflowError):
+        return False
+    if {a.dtype.kind, b.dtype.kind} - set("iufc") or (a.shape != b.shape and not a.size == b.size == 1):
+        return False
+    if a.dtype.kind in "iu" and b.dtype.kind in "iu":  # exact where both are whole
+        a, b = a.astype(object), b.astype(object)
+        return all(abs(x - y) <= atol + rtol * abs(y) for x, y in zip(a.flat, b.flat, strict=True))
+    with np.errstate(all="ignore"):
+        wide = np.complex128 if "c" in {a.dtype.kind, b.dtype.kind} else np.float64
+        return bool(np.isclose(a.ravel().astype(wide), b.ravel().astype(wide), rtol=rtol, atol=atol).all())
+
+
+def check(
+    points: float,
+    ok: bool,
+    rule: str,
+    wrong: dict[str, bool] | None = None,
+    *,
+    expected: Any = None,
+    got: Any = None,
+    public: bool = False,
+) -> Item:
+    """One comparison: ``rule`` names it; the first true message of ``wrong`` is the feedback when it is not ok.
+
+    TypeError if ``ok`` or a message's condition is no bool, so that no student's value (a NaN is truthy) stands for one.
+    """
+    for name, value in {rule: ok, **(wrong or {})}.items():
+        if not isinstance(value, bool | np.bool_):
+            raise TypeError(f"check {name!r}: expected a bool, got {type(value).__name__}")
+    message = next((text for text, holds in (wrong or {}).items() if holds), f"{rule}: not what was expected")
+    return Item(points, bool(ok), rule, "" if ok else message, _short(expected), _short(got), public)
+
+
+def _short(value: Any) -> str:
+    with np.printoptions(precision=6, threshold=12, edgeitems=3):
+        text = repr(value)
+    return text if len(text) <= 400 else text[:399] + "…"
+
+
+class Student:
+    """What the checks see of a notebook; ``ask`` sends a request to where its code runs and returns the reply."""
+
+    def __init__(self, ask: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        self._ask = ask
+
+    def begin(self, number: str) -> None:
+        """Before a question: later ones do not see what this one changes."""
+
+    def value(self, name: str) -> Any:
+        """The value of a variable, as plain data; raises Unanswered or NoAnswer."""
+        return self._request(kind="value", name=name)
+
+    def call(self, name: str, /, *args: Any, torch: bool = False, **kwargs: Any) -> Any:
+        """What the function returns for these arguments, plain data or arrays (``torch``: they arrive as tensors)."""
+        encoded = {"args": plain.encode(list(args)), "kwargs": plain.encode(kwargs)}
+        return self._request(kind="call", name=name, torch=torch, **encoded)
+
+    def symbolic(self, name: str, points: list[dict[str, float]]) -> list[float]:
+        """The values of a SymPy expression at ``points``, computed on the student's side."""
+        return self._request(kind="symbolic", name=name, points=plain.encode(points))
+
+    def _request(self, **request: Any) -> Any:
+        reply = self._ask(request)
+        if "unanswered" in reply:
+            raise Unanswered
+        if "value" not in reply:
+            raise NoAnswer(str(plain.decode(reply.get("failed"))), bool(reply.get("renamed") or reply.get("person")))
+        try:
+            value = plain.decode(reply["value"])
+        except (ValueError, TypeError, RecursionError) as error:
+            raise NoAnswer(f"the answer is {error}") from None
+        if request["kind"] == "symbolic" and (not isinstance(value, list) or len(value) != len(request["points"])):
+            raise NoAnswer("the answer is not one number for each point")
+        return value
+
+
+class LocalStudent(Student):
+    """Answers from a TRUSTED namespace in this process: the reference, or wrong answers planted by a test."""
+
+    def __init__(self, namespace: dict[str, Any]) -> None:
+        super().__init__(lambda request: plain.loads(plain.answer_line(namespace, plain.dumps(request))))
+
+
+def rng(secret: bytes, own: Any, number: str) -> np.random.Generator:
+    """The generator of a question's hidden inputs: HMAC of the instructor's secret, homework, student id and question."""
+    text = json.dumps([own.name, own.student_id, number])
+    return np.random.default_rng(int.from_bytes(hmac.digest(secret, text.encode(), hashlib.sha256), "big"))
+
+
+def run(module: ModuleType, student: Student, own: Any, secret: bytes) -> list[Result]:
+    """Every question of ``module``; never raises for what the student's side replies."""
+    return [_run_one(asked, student, own, secret) for asked in questions(module)]
+
+
+def _run_one(asked: Question, student: Student, own: Any, secret: bytes) -> Result:
+    result = Result(asked.number, asked.title, asked.points, asked.section, read=asked.checks is None)
+    try:
+        student.begin(asked.number)
+        if asked.checks is None:
+            text = student.value(asked.name)
+            if not isinstance(text, str):
+                raise NoAnswer(f"`{asked.name}` is no text but a {type(text).__name__}", person=True)
+            result.points, result.state, result.text = None, "to read", text[:20_000]
+            return result
+        for item in asked.checks(student, own, rng(secret, own, asked.number)):
+            result.items.append(item)
+        total = sum(item.points for item in result.items)
+        if all(item.ok for item in result.items) and abs(total - asked.points) > 1e-9:
+            result.note, result.person = f"the checks add up to {total:g} points, not {asked.points:g}", True
+    except Unanswered:
+        result.state, result.note = "unanswered", "not answered"
+    except NoAnswer as error:
+        result.state, result.note, result.person = "no answer", str(error), error.person
+    except Exception as error:  # the answer's form surprised the check: not the student's to decide
+        result.note, result.person = f"the answer could not be compared ({plain.reason(error)})", True
+    result.points = min(sum(item.points for item in result.items if item.ok), asked.points)
+    return result

@@ -1,0 +1,119 @@
+"""A Gradescope autograder: the zip with its set-up and run scripts, and ``results.json`` for one submission."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import sys
+import zipfile
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from instructor.grading import batch, doctor, report
+from instructor.grading.sandbox import ROOT, Sandbox
+from instructor.grading.submissions import Submission, newest, read_roster
+
+SETUP = """#!/usr/bin/env bash
+set -euo pipefail
+chmod -R go= /autograder/source
+apt-get update -qq && apt-get install -y -qq python3 python3-venv > /dev/null
+python3 -m venv /opt/grader
+/opt/grader/bin/pip install -q -r /autograder/source/requirements.txt --extra-index-url https://download.pytorch.org/whl/cpu
+"""
+RUN = """#!/usr/bin/env bash
+cd /autograder/source
+chmod -R go= /autograder/source /autograder/submission /autograder/results
+exec ${GRADER_PYTHON:-/opt/grader/bin/python} -m instructor.grading.gradescope HOMEWORK /autograder
+"""
+NEEDED = ("numpy", "torch", "sympy", "matplotlib", "ipython", "psutil", "scikit-learn", "scipy")
+
+
+def make_zip(name: str, secret: bytes, target: Path, roster: Path | None = None) -> None:
+    """The zip for a programming assignment. It holds a secret made from yours for this homework alone."""
+    pins = [
+        line
+        for line in (ROOT / "requirements.txt").read_text().splitlines()
+        if line.partition("==")[0].lower() in NEEDED
+    ]
+    files = {"setup.sh": SETUP, "run_autograder": RUN.replace("HOMEWORK", name), "requirements.txt": "\n".join(pins)}
+    files["secret"] = hmac.digest(secret, f"gradescope {name}".encode(), hashlib.sha256).hex()
+    if roster:
+        files["roster.csv"] = roster.read_text("utf-8-sig")
+    sources = [*ROOT.glob("labs/*.py"), ROOT / "instructor/__init__.py", *ROOT.glob("instructor/grading/*.py")]
+    sources += [ROOT / f"instructor/{name}/checks.py", ROOT / f"instructor/{name}/{name}.md"]
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path, text in sorted({**files, **{str(p.relative_to(ROOT)): p.read_text("utf8") for p in sources}}.items()):
+            entry = zipfile.ZipInfo(path, (2020, 1, 1, 0, 0, 0))
+            entry.external_attr = (0o700 if "." not in path or path.endswith(".sh") else 0o600) << 16
+            archive.writestr(entry, text)
+
+
+def results(record: batch.Record) -> dict[str, Any]:
+    """``results.json``: public items at once, the hidden ones after the due date; points a person gives come later."""
+    tests = []
+    for r in record["results"]:
+        for public in (True, False):
+            items = [i for i in r["items"] if i["public"] == public]
+            asked = sum(i["points"] for i in items)
+            full = asked if public else r["out_of"] - sum(i["points"] for i in r["items"] if i["public"])
+            if full and r["state"] != "to read":
+                said = [f"{'✓' if i['ok'] else '✗'} {i['rule'] if i['ok'] else i['feedback']}" for i in items]
+                said += [] if public else [report.shown(r["note"])]
+                tests.append({"name": f"{r['question']}. {r['title']}", "score": min(sum(i["points"] for i in items if i["ok"]), full),
+                              "max_score": full, "output": "\n".join(filter(None, said)),
+                              "visibility": "visible" if public else "after_due_date"})  # fmt: skip
+    said = [
+        *record["notes"],
+        *record["cells"],
+        *(f"question {r['question']}: a person reads it" for r in record["results"] if r["state"] == "to read"),
+    ]
+    if record["state"] == report.PERSON:
+        said.insert(0, "A person will look at this submission: the score is not final.")
+    return {
+        "tests": tests,
+        "output": "\n".join(map(report.shown, said)),
+        "visibility": "visible",
+        "stdout_visibility": "hidden",
+    }
+
+
+def main(name: str, root: Path) -> int:
+    """Grade ``root/submission`` into ``root/results/results.json``; whatever happens, that file says so."""
+    target = root / "results" / "results.json"
+    try:
+        source = ROOT
+        meta = json.loads((root / "submission_metadata.json").read_text("utf8"))
+        user = meta["users"][0]
+        roster = read_roster(source / "roster.csv") if (source / "roster.csv").is_file() else []
+        ids = {str(user.get(key) or "").casefold() for key in ("sid", "email")} - {""}
+        person = next((p for p in roster if ids & {p.id.casefold(), *(v.casefold() for v in p.row.values())}), None)
+        own_id = person.own_id if person else str(user.get("sid") or user["email"].partition("@")[0])
+        tier, found = doctor.choose([source, root / "submission", root / "results"])
+        if tier == 3:
+            raise RuntimeError(f"this container isolates nothing:\n{found}")
+        assignment = batch.Assignment(name, bytes.fromhex((source / "secret").read_text()))
+        late = datetime.fromisoformat(meta["created_at"]) > datetime.fromisoformat(meta["assignment"]["due_date"])
+        files = [(0, late, path) for path in sorted((root / "submission").rglob("*")) if path.is_file()]
+        submission = newest(Submission(own_id, own_id), files) if files else Submission(own_id, own_id)
+        sandboxes = batch.free([Sandbox(tier)])
+        batch.record_of(assignment, submission, sandboxes, root / "results")
+        record = batch.load(root / "results" / f"{batch.safe(own_id)}.json")
+        assert record
+        (root / "results" / f"{batch.safe(own_id)}.json").unlink()
+        sandboxes.get().close()
+        outcome = results(report.settle(record, [], 0))
+    except Exception as error:
+        print(repr(error), file=sys.stderr)
+        outcome = {
+            "score": 0,
+            "output": "The autograder failed; your work is kept, and a person will grade it.",
+            "stdout_visibility": "hidden",
+        }
+    batch.write(target, json.dumps(outcome, ensure_ascii=False, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], Path(sys.argv[2])))

@@ -1,0 +1,150 @@
+"""Homework in a notebook: a student's own numbers, visible checks that survive *Run all*, and a summary.
+
+A homework notebook begins with ``hw = Homework("hw1", STUDENT_ID, salt="2026-autumn")``. The numbers that
+:meth:`Homework.own` and :meth:`Homework.pick` give depend on salt, homework, student id and key alone, so whoever grades
+computes the same ones. The checks are for the learner; a grade never rests on them. Unlike the rest of ``labs`` this
+module prints, for that is what it is for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import linecache
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+SHOWN = {
+    "passed": "✓ {:<4} passes its public check",
+    "failed": "✗ {:<4} answered, but its public check fails",
+    "unanswered": "– {:<4} not answered yet",
+    "not run": "  {:<4} its check was not run",
+}
+
+
+def near(got: Any, expected: Any, rtol: float = 1e-5, atol: float = 0.0) -> bool:
+    """Whether two arrays or numbers (NumPy, torch, lists) have one shape and agree; NaN and what is no number never do.
+
+    >>> near([0.1 + 0.2], 0.3), near([[1, 2]], [1, 2]), near("0.3", 0.3)
+    (True, False, False)
+    """
+    try:
+        a, b = (np.asarray(x.detach().cpu().double() if hasattr(x, "detach") else x) for x in (got, expected))
+    except (TypeError, ValueError):
+        return False
+    comparable = a.dtype.kind in "iuf" and (a.shape == b.shape or a.size == b.size == 1)
+    return comparable and bool(np.allclose(a.ravel().astype(float), b.ravel().astype(float), rtol=rtol, atol=atol))
+
+
+def _unanswered(answer: Any) -> bool:
+    return answer is ... or (isinstance(answer, str) and answer.strip() in {"", "...", "…"})
+
+
+class Homework:
+    """One student's copy of a homework; for group work, ``student_id`` is the group's id.
+
+    An id of ``"..."`` or ``""`` stands for the demonstration numbers. Case, blanks around the id and full-width digits do
+    not matter.
+
+    >>> hw = Homework("hw1", " S123 ", salt="2026-autumn")
+    >>> hw.own("factor", 1.2, 1.9) == Homework("hw1", "s123", salt="2026-autumn").own("factor", 1.2, 1.9)
+    True
+    """
+
+    def __init__(self, name: str, student_id: str | int, salt: str) -> None:
+        given = "" if student_id is ... else unicodedata.normalize("NFKC", str(student_id)).strip().casefold()
+        self.name, self.salt = name, salt
+        self.is_demo = _unanswered(given)
+        self.student_id = "demo" if self.is_demo else given
+        self.results: dict[str, str] = {}
+        self._warned = False
+
+    def _number(self, key: str) -> int:
+        if self.is_demo and not self._warned:
+            self._warned = True
+            print("These are demonstration numbers: write your student id into STUDENT_ID and run all cells again.")
+        text = "\0".join([self.salt, self.name, self.student_id, key])
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+
+    def own(self, key: str, low: float, high: float, digits: int = 2) -> float:
+        """This student's number for ``key``: one of low, …, high in steps of 10**-digits; ValueError if high < low.
+
+        >>> 1.2 <= Homework("hw1", "s123", salt="x").own("factor", 1.2, 1.9) <= 1.9
+        True
+        """
+        steps = round((high - low) * 10**digits)
+        if steps < 0:
+            raise ValueError(f"high: expected at least low = {low}, got {high}")
+        return round(low + self._number(key) % (steps + 1) / 10**digits, digits)
+
+    def pick(self, key: str, options: Sequence[Any]) -> Any:
+        """This student's choice among ``options``; ValueError if there are none.
+
+        >>> Homework("hw1", "s123", salt="x").pick("format", ["fp16"])
+        'fp16'
+        """
+        if not options:
+            raise ValueError("options: expected at least one, got none")
+        return options[self._number(key) % len(options)]
+
+    def check(self, question: str, *answers: Any) -> Check:
+        """A context for asserts on ``answers`` that prints the outcome and lets the notebook go on.
+
+        >>> with Homework("hw1", "s123", salt="x").check("1", 3):
+        ...     assert 3 == 4, "count the layers between"
+        ✗ 1: count the layers between
+        """
+        return Check(self, question, answers)
+
+    def summary(self, *questions: str) -> None:
+        """Print what is answered and how to submit; ``questions`` names those to list even if their check never ran."""
+        print(f"{self.name}, {'no student id yet' if self.is_demo else f'student id {self.student_id}'}")
+        states = {question: "not run" for question in questions} | self.results
+        for question, state in states.items():
+            print(f"  {SHOWN[state].format(question)}")
+        print(f"{list(states.values()).count('passed')} of {len(states)} pass their public check.")
+        print(
+            "The grade comes from further checks with other inputs. To submit: restart and run all cells once more, save,\n"
+            f"download the notebook (Colab: File, Download, .ipynb) and hand in {self.name}.ipynb as your course says."
+        )
+
+
+@dataclass
+class Check:
+    """What :meth:`Homework.check` returns; everything but KeyboardInterrupt and SystemExit stays inside."""
+
+    homework: Homework
+    question: str
+    answers: tuple[Any, ...]
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: TracebackType | None) -> bool:
+        if error is not None and not isinstance(error, Exception):
+            return False
+        stub = isinstance(error, NotImplementedError) and re.fullmatch(r"(question.*)?", str(error))
+        state = "unanswered" if stub or any(map(_unanswered, self.answers)) else "failed" if error else "passed"
+        self.homework.results[self.question] = state
+        told = {"unanswered": ": not answered yet", "failed": error and f": {_told(error, trace)}", "passed": ""}[state]
+        print(f"{SHOWN[state][0]} {self.question}{told}")
+        return True
+
+
+def _told(error: Exception, trace: TracebackType | None) -> str:
+    """An assert's message; for any other error its kind, its message and the student's line that led to it."""
+    cell = place = trace
+    while trace is not None:  # functions of the notebook share the globals of the cell with the check
+        if cell is not None and trace.tb_frame.f_globals is cell.tb_frame.f_globals:
+            place = trace
+        trace = trace.tb_next
+    if place is None or (place is cell and isinstance(error, AssertionError)):
+        return str(error) or "an assert of this check fails"
+    line = linecache.getline(place.tb_frame.f_code.co_filename, place.tb_lineno).strip()
+    whose = "this check" if place is cell else "your code"
+    return f"{type(error).__name__}: {error} ({whose}, line {place.tb_lineno}: {line})"
