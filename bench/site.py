@@ -100,7 +100,7 @@ def build_stock(out: Path) -> None:
     work = out.with_suffix(".work")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    for name in ("book", "labs", "_toc.yml", "requirements.txt", "pyproject.toml"):
+    for name in ("book", "labs", "_toc.yml", "requirements.txt", "pyproject.toml", "README.md", "LICENSE"):
         source = ROOT / name
         shutil.copytree(source, work / name) if source.is_dir() else shutil.copy(source, work / name)
     (work / "_config.yml").write_text(stock_config((ROOT / "_config.yml").read_text("utf8")), "utf8")

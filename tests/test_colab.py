@@ -142,6 +142,7 @@ def notebook_code(path: Path) -> list[str]:
     return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
 
 
+KERNEL = {"IPython", "matplotlib_inline"}  # what a notebook runs in brings along
 LABS = {f"labs.{path.stem}": imported(path.read_text("utf8")) for path in sorted((ROOT / "labs").glob("[!_]*.py"))}
 PRIVATE = {f"labs.{path.stem}": imported(path.read_text("utf8")) for path in sorted((ROOT / "labs").glob("_[!_]*.py"))}
 
@@ -153,7 +154,7 @@ def needs_torch(names: set[str]) -> bool:
 
 def test_every_import_is_provided():
     """What a notebook imports is Python's own, labs, torch, or something that the set-up cell adds where it is absent."""
-    provided = sys.stdlib_module_names | PACKAGES.keys() | {"labs", "torch", "IPython"}
+    provided = sys.stdlib_module_names | PACKAGES.keys() | {"labs", "torch", *KERNEL}
     sources = {path.as_posix(): "\n".join(notebook_code(ROOT / path)[1:]) for path in NOTEBOOKS}
     sources |= {path.as_posix(): path.read_text("utf8") for path in (ROOT / "labs").glob("*.py")}
     absent = {name: found for name, code in sources.items()

@@ -12,6 +12,7 @@ import re
 import sys
 import tarfile
 from pathlib import Path
+from typing import Any
 
 from sphinx.application import Sphinx
 
@@ -47,7 +48,7 @@ def draw_preview(path: Path, title: str) -> None:
             sizes.append(float(h.square().mean().sqrt()))
         axes.semilogy(sizes, color=colour, linewidth=6, solid_capstyle="round")
     axes.set_axis_off()
-    style = {"color": "white", "fontfamily": "DejaVu Sans"}
+    style: dict[str, Any] = {"color": "white", "fontfamily": "DejaVu Sans"}
     figure.text(0.06, 0.83, title, fontsize=38, fontweight="bold", **style)
     figure.text(0.06, 0.73, "Why signals explode or vanish with depth, and what to do about it", fontsize=21, **style)
     figure.savefig(path, facecolor=figure.get_facecolor(), metadata={"Software": None})
