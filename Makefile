@@ -8,7 +8,7 @@ READY := $(VENV)/ready
 SIDE_BY_SIDE := -n auto --maxprocesses 4
 
 .DEFAULT_GOAL := help
-.PHONY: help book format test quick notebooks homework address serve clean
+.PHONY: help book format test rehearse quick notebooks homework address serve clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -32,9 +32,12 @@ test: book  ## everything that CI checks, on the book just built
 	@tail -2 _build/mutate.txt
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@OMP_NUM_THREADS=1 $(RUN) -m pytest -q $(SIDE_BY_SIDE) --dist loadgroup
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -q $(SIDE_BY_SIDE) --dist loadgroup -m "not rehearsal"
 	@rm -rf _build/alone && mkdir -p _build/alone && cp book/*.ipynb book/*/*.ipynb _build/alone
 	@cd _build/alone && OMP_NUM_THREADS=1 TQDM_DISABLE=1 ../../$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) --dist loadfile --nbval-lax -p no:cacheprovider -c /dev/null --rootdir=. .
+
+rehearse: $(READY)  ## what takes long: the notebooks in Colab's versions, the public tree built by itself
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -q -m rehearsal
 
 format: $(READY)  ## lay out the code
 	@$(BIN)/ruff format -q . && $(BIN)/ruff check -q --fix .
@@ -43,7 +46,7 @@ quick: $(READY)  ## the inner loop: what needs no built book, in under a minute
 	@$(RUN) -m bookext.ledger
 	@$(BIN)/ruff check .
 	@$(RUN) -m bookext.notebooks --check
-	@OMP_NUM_THREADS=1 $(RUN) -m pytest -q $(SIDE_BY_SIDE) -m "not site and not slow"
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -q $(SIDE_BY_SIDE) -m "not site and not slow and not rehearsal"
 
 notebooks: $(READY)  ## write each chapter's .ipynb anew
 	@$(RUN) -m bookext.notebooks

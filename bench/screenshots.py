@@ -33,6 +33,7 @@ def main() -> int:
         for page in options.pages or pages_of(options.site):
             tab = browser.new_page(viewport={"width": WIDTHS[0], "height": 900})
             tab.goto(f"{home}/{page}", wait_until="load")
+            tab.add_style_tag(content="section { content-visibility: visible !important }")
             tab.evaluate("document.querySelectorAll('img').forEach(i => i.loading = 'eager')")
             tab.evaluate("Promise.all([...document.images].map(i => i.decode()))")
             for scheme in SCHEMES:

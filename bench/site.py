@@ -119,15 +119,14 @@ def build_stock(out: Path) -> None:
 
 # ---- Weight and time ----
 
+# The first dozen formulas of a chapter: drawn, painted, and in the fonts of mathematics.
 READABLE = """() => {
-  const seen = (e) => { const r = e.getBoundingClientRect(); return r.width > 0 && r.top < innerHeight * 3; };
-  const own = [...document.querySelectorAll('.katex-html')].filter(seen);
-  const stock = [...document.querySelectorAll('mjx-container')].filter(seen);
-  const raw = [...document.querySelectorAll('.math')].filter(seen).filter(e => !e.querySelector('.katex-html, mjx-container'));
-  if (raw.length || !(own.length || stock.length)) return false;
+  const first = [...document.querySelectorAll('article .math')].slice(0, 12);
+  const drawn = first.length === 12 && first.every(e => e.querySelector('.katex-html, mjx-container'));
   const painted = performance.getEntriesByName('first-contentful-paint').length > 0;
-  const fonts = own.length === 0 || ['16px KaTeX_Main', 'italic 16px KaTeX_Math'].every(f => document.fonts.check(f));
-  return painted && fonts;
+  const own = document.querySelector('.katex-html');
+  const fonts = !own || ['16px KaTeX_Main', 'italic 16px KaTeX_Math'].every(f => document.fonts.check(f));
+  return drawn && painted && fonts;
 }"""
 
 
@@ -167,7 +166,7 @@ def visit(browser: Any, home: str, page: str, mathjax: Path | None, slow: bool) 
     tab.goto(f"{home}/{page}", wait_until="commit")
     readable = float("nan")
     if slow:
-        tab.wait_for_function(READABLE, polling=50, timeout=120_000)
+        tab.wait_for_function(READABLE, polling=100, timeout=120_000)
         readable = time.perf_counter() - begun
     tab.wait_for_load_state("networkidle", timeout=120_000)
     drawn = [r for r, (kind, _) in kinds.items() if kind != "Image"]

@@ -119,7 +119,7 @@ def rehearse(python: Path, notebook: Path, folder: Path) -> dict[str, object]:
     return json.loads(report.read_text("utf8"))
 
 
-@pytest.mark.slow
+@pytest.mark.rehearsal
 @pytest.mark.parametrize("name", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_alone(colab, published, tmp_path, name):
     found = rehearse(colab, published / name, tmp_path)
@@ -186,7 +186,7 @@ print("found", json.dumps(found))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.rehearsal
 def test_python_3_13(published, tmp_path):
     """Everything that needs no torch, which the package index has for 3.13 with gigabytes of CUDA alone."""
     python = environment(python_3_13(), torch=False) / "bin" / "python"
@@ -223,13 +223,13 @@ def set_up(colab, tmp_path, monkeypatch) -> Iterator[Callable[..., subprocess.Co
 NOWHERE = "https://book.invalid"
 
 
-@pytest.mark.slow
+@pytest.mark.rehearsal
 @pytest.mark.parametrize(
     "url, tag, said",
     [
         (f"https://github.com{PLACEHOLDER}/book", TAG, "a placeholder, not an address"),
         (f"{NOWHERE}/you/book", TAG, "Could not resolve host"),
-        ("file:///nowhere/book.git", TAG, "does not exist"),
+        ("file:///nowhere/book.git", TAG, "not appear to be a git repository"),
         ("published", "no-such-tag", "no-such-tag"),
     ],
     ids=["placeholder", "no network", "wrong address", "wrong tag"],
@@ -241,7 +241,7 @@ def test_what_to_do_without_a_repository(set_up, published, url, tag, said):
         assert text in ran.stderr, ran.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.rehearsal
 @pytest.mark.parametrize("place", ["site", "beside the notebook"])
 def test_the_wheel_stands_in(set_up, tmp_path, place):
     site = tmp_path / "site"
@@ -251,7 +251,7 @@ def test_the_wheel_stands_in(set_up, tmp_path, place):
     assert "Installed labs" in ran.stdout and wheel_name() in ran.stdout and "already" in ran.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.rehearsal
 def test_other_things_called_labs(set_up, published, tmp_path):
     bare = (published.parent / "book.git").as_uri()
     (tmp_path / "labs").mkdir()  # a folder of somebody's lab reports: no hindrance
@@ -263,7 +263,7 @@ def test_other_things_called_labs(set_up, published, tmp_path):
     assert f"Something else called labs is in the way; rename it: {tmp_path / 'labs'}" in ran.stderr, ran.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.rehearsal
 def test_what_is_absent_is_added_and_nothing_else(set_up, colab, published):
     listing = (colab, "-m", "pip", "freeze")
     before = done(*listing).splitlines()

@@ -70,6 +70,7 @@ def test_page_in_browser(site, browser, page):
     tab.goto(f"{site}/{page}", wait_until="load")
     loaded = weight(asked, site)
     assert loaded <= 250_000, f"{page} weighs {loaded / 1000:.0f} kB without its figures"
+    tab.add_style_tag(content="section { content-visibility: visible !important }")  # judge what is out of sight too
     tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     tab.evaluate("document.querySelectorAll('img').forEach(i => i.loading = 'eager')")
     tab.evaluate("Promise.all([...document.images].map(i => i.decode()))")

@@ -25,7 +25,7 @@ SUMMARY = "hw.summary()"
 RIGHT = [SETUP, JACOBIAN, STEPS, VARIANCE, RANKING, WHY, SUMMARY]
 BLANK = [SETUP, 'def layer_jacobian(W, h):\n    raise NotImplementedError("question 1")', "steps = ...", "variance = ...",
          "ranking = ...", 'explanation = """..."""', SUMMARY]  # fmt: skip
-WRONG = [SETUP, "def layer_jacobian(W, h):\n    return W * 0.5", "steps = -1", 'variance = sp.Symbol("n") ** 3',
+WRONG = [SETUP, "def layer_jacobian(W, h):\n    return W.T * 0.5", "steps = -1", 'variance = sp.Symbol("n") ** 3',
          "ranking = [0, 0, 0]", WHY, SUMMARY]  # fmt: skip
 
 

@@ -158,7 +158,7 @@ def test_the_site_holds_no_solution():
     assert leaks(paths) == []
 
 
-@pytest.mark.slow
+@pytest.mark.rehearsal
 def test_the_wheel_holds_no_solution(tmp_path):
     copy = tmp_path / "source"
     shutil.copytree(ROOT / "labs", copy / "labs", ignore=shutil.ignore_patterns("__pycache__"))
@@ -177,7 +177,7 @@ def test_the_wheel_holds_no_solution(tmp_path):
 # --- the public tree --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.rehearsal
 def test_the_public_tree_holds_no_solution_and_nothing_untracked(public):
     names = {p.relative_to(public).as_posix() for p in files_under(public)}
     assert not any(name.startswith("instructor") for name in names) and "secret.txt" not in names
@@ -185,7 +185,7 @@ def test_the_public_tree_holds_no_solution_and_nothing_untracked(public):
     assert leaks(files_under(public)) == []
 
 
-@pytest.mark.slow
+@pytest.mark.rehearsal
 def test_the_public_tree_stands_by_itself(public):
     """Its notebooks match its pages, its homework's tests pass, every test can be collected; ``make test`` runs them all."""
     environment = os.environ | {"PYTHONPATH": f"{public}{os.pathsep}{public / 'book' / '_ext'}"}

@@ -112,66 +112,79 @@ window.liveFigures = [];
     return { clip, zones, axes, curves, marks: element("g", { class: "live-marks" }, svg) };
   }
 
-  function draw({ clip, zones, axes, curves, marks }, size, state, result, theory) {
-    const format = liveSignal.FORMATS[state.format], depth = result.forward.length - 1;
-    const [low, high] = powers(result, state);
-    const right = size.width - MARGIN.right, bottom = size.height - MARGIN.bottom;
-    const x = (t) => MARGIN.left + ((right - MARGIN.left) * t) / depth;
-    const y = (value) => MARGIN.top + ((bottom - MARGIN.top) * (high - Math.log10(value))) / (high - low);
-    const inside = (value) => Math.min(Math.max(y(value), MARGIN.top), bottom);
-    const frame = { x: MARGIN.left, width: right - MARGIN.left };
-    const set = (node, attributes) => Object.entries(attributes).forEach(([k, v]) => node.setAttribute(k, v));
-    const cover = (zone, from, to) =>
-      set(zone, { ...frame, y: inside(to), height: Math.max(0, inside(from) - inside(to)) });
+  /** Where a layer and a size stand in the drawing. */
+  function scales(size, depth, [low, high]) {
+    const right = size.width - MARGIN.right, bottom = size.height - MARGIN.bottom, { left, top } = MARGIN;
+    const x = (t) => left + ((right - left) * t) / depth;
+    const y = (value) => top + ((bottom - top) * (high - Math.log10(value))) / (high - low);
+    return { left, right, top, bottom, low, high, x, y };
+  }
 
-    set(clip, { ...frame, y: MARGIN.top, height: bottom - MARGIN.top });
+  /** Zones, ticks and labels: drawn only when one of them changes. */
+  function drawFrame({ clip, zones, axes }, { left, right, top, bottom, low, high, x, y }, depth, formatName) {
+    const format = liveSignal.FORMATS[formatName], frame = { x: left, width: right - left };
+    const set = (node, attributes) => Object.entries(attributes).forEach(([k, v]) => node.setAttribute(k, v));
+    const inside = (value) => Math.min(Math.max(y(value), top), bottom);
+    const cover = (zone, from, to) => set(zone, { ...frame, y: inside(to), height: inside(from) - inside(to) });
+    set(clip, { ...frame, y: top, height: bottom - top });
     cover(zones.band, BAND.low, BAND.high);
-    cover(zones.over, format.max, 10 ** high);
-    cover(zones.under, 10 ** low, format.smallestSubnormal);
+    cover(zones.over, Math.min(format.max, 10 ** high), 10 ** high);
+    cover(zones.under, 10 ** low, Math.max(format.smallestSubnormal, 10 ** low));
 
     axes.replaceChildren();
     const label = (attributes, text) => element("text", attributes, axes, text);
-    for (const k of multiples(low, high, step((28 * (high - low)) / (bottom - MARGIN.top)))) {
+    for (const k of multiples(low, high, step((28 * (high - low)) / (bottom - top)))) {
       const at = y(10 ** k);
-      element("line", { x1: MARGIN.left, x2: right, y1: at, y2: at }, axes);
-      label({ x: MARGIN.left - 6, y: at + 4, "text-anchor": "end" }, k === 0 ? "1" : `10${superscript(k)}`);
+      element("line", { x1: left, x2: right, y1: at, y2: at }, axes);
+      label({ x: left - 6, y: at + 4, "text-anchor": "end" }, k === 0 ? "1" : `10${superscript(k)}`);
     }
-    for (const t of multiples(0, depth, step((44 * depth) / (right - MARGIN.left)))) {
+    for (const t of multiples(0, depth, step((44 * depth) / (right - left)))) {
       label({ x: x(t), y: bottom + 16, "text-anchor": "middle" }, t);
     }
     label({ x: 4, y: 13 }, "root mean square (log scale)");
     label({ x: right, y: bottom + 31, "text-anchor": "end" }, "layer t");
-    const note = (at, text) => label({ x: right - 6, y: at, "text-anchor": "end", class: "live-note" }, text);
-    label({ x: right - 6, y: y(BAND.high) + 14, "text-anchor": "end" }, "safe band");
-    if (format.max < 10 ** high) note(inside(format.max) - 5, `beyond ${state.format}`);
-    if (format.smallestSubnormal > 10 ** low) note(inside(format.smallestSubnormal) + 14, `0 in ${state.format}`);
+    const note = (at, text, kind = "") => label({ x: right - 6, y: at, "text-anchor": "end", class: kind }, text);
+    note(y(BAND.high) + 14, "safe band");
+    if (format.max < 10 ** high) note(inside(format.max) - 5, `beyond ${formatName}`, "live-note");
+    if (format.smallestSubnormal > 10 ** low) {
+      note(inside(format.smallestSubnormal) + 14, `0 in ${formatName}`, "live-note");
+    }
+  }
 
-    const drawable = (value) => value > 0 && value < Infinity;
-    const path = (values) => {
-      let line = "", pen = "M";
-      values.forEach((value, t) => {
-        if (drawable(value)) line += `${pen}${x(t).toFixed(1)} ${y(value).toFixed(1)}`;
-        pen = drawable(value) ? "L" : "M";
-      });
-      return line;
-    };
-    marks.replaceChildren();
+  /** A curve through the sizes of all layers, with gaps where there is nothing to draw. */
+  function path(values, { x, y }) {
+    let line = "", pen = "M";
+    values.forEach((value, t) => {
+      const drawable = value > 0 && value < Infinity;
+      if (drawable) line += `${pen}${x(t).toFixed(1)} ${y(value).toFixed(1)}`;
+      pen = drawable ? "L" : "M";
+    });
+    return line;
+  }
+
+  function draw(parts, size, state, result, theory) {
+    if (!size.width) return; // not laid out yet, or out of sight
+    const depth = result.forward.length - 1, range = powers(result, state);
+    const place = scales(size, depth, range);
+    const frame = [size.width, size.height, depth, range, state.format].join();
+    if (frame !== parts.frame) drawFrame(parts, place, depth, state.format);
+    parts.frame = frame;
+    parts.marks.replaceChildren();
     for (const name of ["forward", "backward"]) {
-      curves[name].setAttribute("d", path(result[name]));
-      curves.theory[name].setAttribute("d", path(theory[name]));
-      mark(marks, name, result, x, { top: MARGIN.top, bottom, right });
+      parts.curves[name].setAttribute("d", path(result[name], place));
+      parts.curves.theory[name].setAttribute("d", path(theory[name], place));
+      mark(parts.marks, name, result, place);
     }
   }
 
   /** Where a signal breaks: a line at that layer, and what happens there. */
-  function mark(marks, name, { overflow, zero }, x, frame) {
+  function mark(marks, name, { overflow, zero }, { x, top, bottom, right }) {
     const layer = overflow[name] >= 0 ? overflow[name] : zero[name];
     if (layer < 0) return;
-    const at = x(layer), tight = at > frame.right - 125;
-    const y = frame.top + (name === "forward" ? 36 : 54); // two labels do not meet
-    element("line", { class: `live-${name}`, x1: at, x2: at, y1: frame.top, y2: frame.bottom }, marks);
-    const side = tight ? { x: at - 5, "text-anchor": "end" } : { x: at + 5 };
-    const what = overflow[name] >= 0 ? "overflow" : "0";
+    const at = x(layer), what = overflow[name] >= 0 ? "overflow" : "0";
+    const side = at > right - 125 ? { x: at - 5, "text-anchor": "end" } : { x: at + 5 };
+    const y = top + (name === "forward" ? 36 : 54); // two labels do not meet
+    element("line", { class: `live-${name}`, x1: at, x2: at, y1: top, y2: bottom }, marks);
     element("text", { class: `live-${name}`, ...side, y }, marks, `${what}, layer ${layer}`);
   }
 

@@ -28,12 +28,13 @@ const liveSignal = (() => {
 
   /** Rounds an array to a format in place, half to even; beyond its largest number, to Inf. */
   function roundAll(values, { shift, max }) {
-    const x = float, exponents = words; // local names: twice as fast
+    const bits = float, exponents = words; // local names are faster
     for (let k = 0; k < values.length; k++) {
-      x[0] = values[k];
+      const x = values[k];
+      bits[0] = x;
       const s = shift[(exponents[1] >>> 20) & 0x7ff];
-      const rounded = x[0] + s - s;
-      values[k] = rounded > max ? Infinity : rounded < -max ? -Infinity : rounded;
+      const rounded = x + s - s;
+      values[k] = Math.abs(rounded) > max ? rounded * Infinity : rounded; // NaN stays NaN
     }
     return values;
   }
@@ -136,17 +137,19 @@ const liveSignal = (() => {
 
   /** Makes the nets of one figure. Drawing dominates, so what is drawn stays: only scaling follows a slider. */
   function netMaker() {
-    const drawnLayers = remember(() => []); // of one shape, width and seed, as many as were asked for so far
+    const layersFor = remember(() => []); // of one shape, width and seed, as many as were asked for so far
     const scaledLayers = remember((shape, width, seed, depth, std, formatName) => {
-      const drawn = drawnLayers(shape, width, seed);
-      while (drawn.length < depth) drawn.push(SHAPES[shape](width, uniforms(seed, drawn.length + 2)));
-      return drawn.slice(0, depth).map((layer) => {
-        const W = new Float32Array(layer.length);
-        for (let k = 0; k < W.length; k++) W[k] = std * layer[k]; // a Float32Array rounds to fp32 by itself
+      const layers = layersFor(shape, width, seed);
+      while (layers.length < depth) {
+        const drawn = SHAPES[shape](width, uniforms(seed, layers.length + 2));
+        layers.push({ drawn, W: new Float32Array(drawn.length) });
+      }
+      return layers.slice(0, depth).map(({ drawn, W }) => {
+        for (let k = 0; k < W.length; k++) W[k] = std * drawn[k]; // a Float32Array rounds to fp32 by itself
         return formatName === "fp32" ? W : roundAll(W, FORMATS[formatName]);
       });
     });
-    /** `weights[t - 1]` is W^t, row by row; `input` is h^0 and `top` is δ^d, both all ones if the weights are equal. */
+    /** `weights[t - 1]` is W^t, row by row, until the next call; `input` is h^0 and `top` is δ^d, both all ones if the weights are equal. */
     return ({ depth, width, scale, activation, initialiser, format, seed }) => {
       const [shape, rms] = INITIALISERS[initialiser];
       const std = scale * rms(width);
