@@ -291,9 +291,9 @@ def test_only_pages_with_a_live_figure_load_it():
 def test_presets_show_what_the_text_says(site, browser):
     said = {
         "02-explosion-relu": "Forward: overflows fp16 at layer 6,",
-        "03-vanishing-sigmoid": "Backward: vanishes, × 0.2",
-        "05-constant-variance": "Backward: vanishes, × 0.2",
-        "06-xavier": "Forward: shrinks within the safe band, × 0.7",
+        "03-vanishing-sigmoid": "Backward: vanishes, ×\u00a00.2",
+        "05-constant-variance": "Backward: vanishes, ×\u00a00.2",
+        "06-xavier": "Forward: shrinks within the safe band, ×\u00a00.7",
         "index": "Forward: explodes,",
     }
     tab = browser.new_page()
@@ -392,7 +392,7 @@ def test_keyboard_and_screen_reader(site, browser):
 
 def float_of(text):
     """The value of a number as the figure shows it."""
-    mantissa, _, power = text.partition(" × 10")
+    mantissa, _, power = text.partition("\u00a0×\u00a010")
     return float(mantissa) * 10.0 ** int(power.translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")) or 0)
 
 

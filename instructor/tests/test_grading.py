@@ -21,6 +21,8 @@ from instructor.grading.submissions import Submission
 from instructor.tests import notebooks
 from instructor.tests.notebooks import BLANK, HONEST, HOSTILE, RIGHT, WRONG, saved
 
+pytestmark = pytest.mark.rehearsal  # sandboxes and hundreds of submissions
+
 HERE = Path(__file__).parent
 SECRET = b"a secret for tests"
 ASSIGNMENT = batch.Assignment("small", SECRET, HERE / "small", salt="test")

@@ -25,7 +25,7 @@ window.liveFigures = [];
     if (x === 0) return "0";
     const [mantissa, exponent] = x.toExponential(1).split("e");
     if (Math.abs(exponent) < 3) return x.toPrecision(3);
-    return `${mantissa} × 10${superscript(Number(exponent))}`;
+    return `${mantissa}\u00a0×\u00a010${superscript(Number(exponent))}`;
   }
 
   /** The factor by which a signal changes per layer, over the layers on which it is positive and finite. */
@@ -37,7 +37,7 @@ window.liveFigures = [];
 
   /** What becomes of one signal. `path` is its size layer by layer as it travels, `layers` the layers' numbers. */
   function fate(path, predicted, layers, overflow, zero, formatName) {
-    const rate = `× ${shown(growth(path))} per layer (theory × ${shown(growth(predicted))})`;
+    const rate = `×\u00a0${shown(growth(path))} per layer (theory ×\u00a0${shown(growth(predicted))})`;
     if (overflow >= 0) return `overflows ${formatName} at layer ${overflow}, ${rate}.`;
     if (zero >= 0) return `vanishes, exactly 0 in ${formatName} at layer ${zero}, ${rate}.`;
     const last = path[path.length - 1], end = `${shown(last)} at layer ${layers[layers.length - 1]}`;
@@ -143,12 +143,10 @@ window.liveFigures = [];
     }
     label({ x: 4, y: 13 }, "root mean square (log scale)");
     label({ x: right, y: bottom + 31, "text-anchor": "end" }, "layer t");
-    const note = (at, text, kind = "") => label({ x: right - 6, y: at, "text-anchor": "end", class: kind }, text);
-    note(y(BAND.high) + 14, "safe band");
-    if (format.max < 10 ** high) note(inside(format.max) - 5, `beyond ${formatName}`, "live-note");
-    if (format.smallestSubnormal > 10 ** low) {
-      note(inside(format.smallestSubnormal) + 14, `0 in ${formatName}`, "live-note");
-    }
+    label({ x: (left + right) / 2, y: y(BAND.high) + 14, "text-anchor": "middle" }, "safe band");
+    const note = (at, text) => label({ x: right - 6, y: at, "text-anchor": "end", class: "live-note" }, text);
+    if (format.max < 10 ** high) note(inside(format.max) - 5, `beyond ${formatName}`);
+    if (format.smallestSubnormal > 10 ** low) note(inside(format.smallestSubnormal) + 14, `0 in ${formatName}`);
   }
 
   /** A curve through the sizes of all layers, with gaps where there is nothing to draw. */
