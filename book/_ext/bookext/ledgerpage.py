@@ -101,7 +101,7 @@ class LedgerDirective(SphinxDirective):
     def claim(self, chapter: Chapter, claim: Claim) -> Row:
         literal = role(chapter, "num", f"{claim.literal} <{claim.expression}>")
         cell = self.cells(chapter, [computing_cell(chapter, claim)])
-        return [literal, nodes.literal("", claim.expression), f"± {claim.tolerance:.3g}", cell, claim.section]
+        return [literal, nodes.literal("", claim.expression), f"± {claim.tolerance:.3g}", cell, with_mathematics(claim.section)]
 
     def cells(self, chapter: Chapter, numbers: Sequence[int]) -> nodes.Node:
         shown = nodes.inline()
@@ -126,6 +126,12 @@ def table(header: Sequence[str], rows: Iterable[Row]) -> nodes.Node:
     columns = [nodes.colspec(colwidth=1) for _ in header]
     group = nodes.tgroup("", *columns, nodes.thead("", row(header)), nodes.tbody("", *map(row, rows)), cols=len(header))
     return nodes.table("", group, classes=["ledger"])
+
+
+def with_mathematics(title: str) -> nodes.Node:
+    """A heading's text, its ``$…$`` as mathematics."""
+    parts = re.sub(r"\{\w+\}`([^`<]*)[^`]*`|`([^`]*)`", r"\1\2", title).split("$")
+    return nodes.inline("", "", *(nodes.math(t, t) if i % 2 else nodes.Text(t) for i, t in enumerate(parts)))
 
 
 def totals() -> Counter[str]:
