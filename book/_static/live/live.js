@@ -229,7 +229,7 @@ window.liveFigures = [];
 
   /** The settings that an address such as #live-relu?depth=40&format=fp16 gives this figure, or null. */
   function readAddress(id) {
-    const [name, query] = decodeURIComponent(location.hash.slice(1)).split("?");
+    const [name, query] = location.hash.slice(1).split("?");
     return name === id && query ? Object.fromEntries(new URLSearchParams(query)) : null;
   }
 
@@ -267,9 +267,9 @@ window.liveFigures = [];
       history.replaceState(history.state, "", address);
     }
 
-    function settleSoon(changed = true) {
+    function settleSoon() {
       clearTimeout(settling);
-      settling = setTimeout(settle, 300, changed);
+      settling = setTimeout(settle, 300, true);
     }
 
     function changed() {
@@ -287,11 +287,11 @@ window.liveFigures = [];
 
     function followAddress() {
       const asked = readAddress(figure.id);
-      if (!asked) return;
-      writeForm(form, asked);
+      if (asked) writeForm(form, asked);
+      if (!asked && state) return; // the address is of another place on the page
       update();
-      settleSoon(false);
-      figure.scrollIntoView();
+      settle(false);
+      if (asked) figure.scrollIntoView();
     }
 
     slider.addEventListener("input", () => { // three digits, as many as the axis can show
@@ -313,8 +313,6 @@ window.liveFigures = [];
     }).observe(svg);
 
     measure();
-    update();
-    settle(false);
     followAddress();
     liveFigures.push({
       state: () => ({ ...state }),
