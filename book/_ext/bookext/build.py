@@ -31,6 +31,7 @@ ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
     "JUPYTER_PLATFORM_DIRS": "1",
     "TQDM_DISABLE": "1",
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # what a kernel sets for itself before matplotlib is imported
 }
 
 
@@ -70,8 +71,11 @@ def execute_all(pages: list[Path]) -> list[str]:
     import nbformat
     from jupyter_cache import get_cache
     from jupyter_cache.base import CacheBundleIn
+    from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
     from nbclient.exceptions import CellControlSignal, DeadKernelError
+
+    from .kernels import ForkedKernelManager
 
     cache = get_cache(cache_path())
     waiting: dict[Path, nbformat.NotebookNode] = {}
@@ -91,6 +95,7 @@ def execute_all(pages: list[Path]) -> list[str]:
             waiting[page],
             timeout=120,
             kernel_name="python3",
+            kernel_manager_class=ForkedKernelManager if len(waiting) > 2 else AsyncKernelManager,
             resources=where,
             extra_arguments=quiet,
             coalesce_streams=True,

@@ -11,7 +11,6 @@ from docutils.parsers.rst.states import Inliner
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 
-from .notebooks import convert
 from .source import ROOT, config, notebook_pages
 from .wheel import FOLDER, build_wheel, wheel_name
 
@@ -48,14 +47,10 @@ def labs_wheel_role(
     return [nodes.reference(rawtext, text, refuri=uri, internal=True)], []
 
 
-def publish_files(app: Sphinx, error: Exception | None) -> None:
-    """The wheel; and instead of the theme's copies of the executed pages, full of MyST, the notebooks that Colab opens."""
+def publish_wheel(app: Sphinx, error: Exception | None) -> None:
+    """The wheel of labs."""
     if error is not None or app.builder.format != "html":
         return
-    for page in notebook_pages():
-        copy = Path(app.outdir) / "_sources" / page.relative_to(ROOT).with_suffix(".ipynb")
-        if copy.exists():
-            copy.write_text(convert(page), "utf8")
     try:
         build_wheel(Path(app.outdir) / FOLDER)
     except (OSError, RuntimeError) as problem:
@@ -65,4 +60,4 @@ def publish_files(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> None:
     app.add_role("labs-wheel", labs_wheel_role)
     app.connect("doctree-read", add_badge)
-    app.connect("build-finished", publish_files)
+    app.connect("build-finished", publish_wheel)

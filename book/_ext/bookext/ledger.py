@@ -14,6 +14,7 @@ import ast
 import re
 import sys
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 from .source import Cell, Chapter, Equation, SourceError, book_pages, read_chapter
@@ -28,7 +29,12 @@ def _names(tree: ast.AST, context: type[ast.expr_context]) -> set[str]:
 
 def bound_names(cell: Cell) -> set[str]:
     """Names that a cell binds at its top level (assignments, imports, functions, loops)."""
-    tree = ast.parse("\n".join("" if line.startswith(("%", "!")) else line for line in cell.source.splitlines()))
+    return _bound_names(cell.source)
+
+
+@cache
+def _bound_names(source: str) -> set[str]:
+    tree = ast.parse("\n".join("" if line.startswith(("%", "!")) else line for line in source.splitlines()))
     names: set[str] = set()
     for statement in tree.body:
         if isinstance(statement, ast.FunctionDef | ast.ClassDef):

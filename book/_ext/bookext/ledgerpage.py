@@ -7,19 +7,23 @@ out of step with what the ledger checks.
 from __future__ import annotations
 
 import ast
+import json
 import re
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
 
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+from .build import BUILD, digest
 from .decided import cell_url
 from .ledger import bound_names, counts, kind_of
 from .notebooks import citation, labels, numbered_chapters, role
 from .source import Cell, Chapter, Claim, Equation, executed_pages, read_chapter
-from .tied import TIES, Tie
 
 Row = Sequence[str | nodes.Node]
 CITED = re.compile(r"\{cite(?::[pt])?\}`([^`]+)`")
@@ -52,12 +56,30 @@ def sources(chapter: Chapter, equation: Equation) -> list[str]:
     return [*items[-1:], *dict.fromkeys(citation(key, False) for key in cited if key != "d2l")]
 
 
+@lru_cache(maxsize=1)
+def ties() -> dict[str, str | tuple[float, float]]:
+    """Of each tied equation its relative tolerances, exact and loose; of another why it is restated.
+
+    They are kept beside the executed chapters: the ties import SymPy and torch, which would double the time of a small edit.
+    """
+    kept = BUILD / "ties" / f"{digest([Path(__file__).with_name('tied.py')])}.json"
+    if not kept.exists():
+        from .tied import TIES
+
+        plain = {label: tie if isinstance(tie, str) else (tie.rtol, tie.loose) for label, tie in TIES.items()}
+        shutil.rmtree(kept.parent, ignore_errors=True)
+        kept.parent.mkdir(parents=True)
+        kept.write_text(json.dumps(plain), "utf8")
+    return json.loads(kept.read_text("utf8"))
+
+
 def tie_of(equation: Equation) -> tuple[str, str]:
     """How the page's own formula is compared with what is computed, and to which relative tolerance."""
-    entry = TIES.get(equation.label or "")
-    if not isinstance(entry, Tie):
+    entry = ties().get(equation.label or "", "")
+    if isinstance(entry, str):
         return (f"restated: {entry}" if entry else "", "")
-    tolerances = [entry.rtol] + [entry.loose] * bool(APPROXIMATE.search(equation.tex))
+    exact, loose = entry
+    tolerances = [exact] + [loose] * bool(APPROXIMATE.search(equation.tex))
     return "tied", ", ".join(dict.fromkeys(f"{t:.0e}".replace("e-0", "e-") if t else "exact" for t in tolerances))
 
 
@@ -137,9 +159,9 @@ def with_mathematics(title: str) -> nodes.Node:
 def totals() -> Counter[str]:
     """Equations of each kind, ties, numbers, results and errata of the whole book."""
     chapters = [read_chapter(page) for page in executed_pages()]
-    entries = [TIES.get(e.label or "") for chapter in chapters for e in chapter.equations]
-    ties = {"tied": sum(isinstance(e, Tie) for e in entries), "restated": sum(isinstance(e, str) for e in entries)}
-    return sum((counts(chapter) for chapter in chapters), Counter(ties))
+    entries = [ties()[e.label] for chapter in chapters for e in chapter.equations if e.label in ties()]
+    restated = sum(isinstance(e, str) for e in entries)
+    return sum((counts(chapter) for chapter in chapters), Counter(tied=len(entries) - restated, restated=restated))
 
 
 class TotalsDirective(SphinxDirective):

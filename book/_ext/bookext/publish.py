@@ -66,7 +66,9 @@ def write_files(app: Sphinx, error: Exception | None) -> None:
         f"User-agent: *\nAllow: /\nDisallow: /*/versions/\n\nSitemap: {base}sitemap.xml\n", "utf8"
     )
     (site / ".nojekyll").touch()
-    draw_preview(site / "_static" / "preview.png", app.config.html_title)
+    preview = site / "_static" / "preview.png"
+    if not preview.exists() or preview.stat().st_mtime < Path(__file__).stat().st_mtime:  # drawing it takes three seconds
+        draw_preview(preview, app.config.html_title)
 
 
 def keep_versions(site: Path, archives: Path) -> list[str]:

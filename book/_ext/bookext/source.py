@@ -301,6 +301,7 @@ def book_pages() -> list[Path]:
     return [ROOT / f"{name}.md" for name in names]
 
 
+@lru_cache(maxsize=1)
 def notebook_pages() -> list[Path]:
     """The pages that are notebooks: each has a generated ``.ipynb`` beside it."""
     return [p for p in book_pages() if is_myst_markdown_notebook(p.read_text("utf8"))]

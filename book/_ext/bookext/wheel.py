@@ -37,7 +37,13 @@ def wheel_url() -> str:
 
 
 def build_wheel(folder: Path) -> Path:
-    """Build the wheel into a folder, and return its path; raises ``RuntimeError`` with what pip said."""
+    """Build the wheel into a folder, unless one as new as its sources is there, and return its path.
+
+    Raises ``RuntimeError`` with what pip said.
+    """
+    ready, sources = folder / wheel_name(), [*(ROOT / "labs").rglob("*.py"), *(ROOT / file for file in SOURCES)]
+    if ready.exists() and ready.stat().st_mtime > max(path.stat().st_mtime for path in sources):
+        return ready
     with tempfile.TemporaryDirectory() as name:
         copy = Path(name) / "source"  # setuptools leaves folders of its own beside what it builds
         shutil.copytree(ROOT / "labs", copy / "labs", ignore=shutil.ignore_patterns("__pycache__"))
@@ -57,7 +63,7 @@ def build_wheel(folder: Path) -> Path:
         if done.returncode or not built.exists():
             raise RuntimeError(f"The wheel of labs ({wheel_name()}) was not built:\n{done.stdout}{done.stderr}")
         folder.mkdir(parents=True, exist_ok=True)
-        return Path(shutil.copyfile(built, folder / built.name))
+        return Path(shutil.copyfile(built, ready))
 
 
 if __name__ == "__main__":
