@@ -3,13 +3,15 @@
     python rehearse.py NOTEBOOK.ipynb REPORT.json [--wall]
 
 Needs nothing of the book and only what Colab ships (nbclient, nbformat). ``labs`` is taken out before and after, so that the
-notebook's own set-up cell has to bring it. The report: what that cell printed, its seconds, those of the whole notebook, the
-packages that changed, and the error, if there was one. Exit status 1 when the notebook fails, changed a package, or took too
-long: in seconds of processor time, which other work on this machine does not stretch, or with --wall by the clock.
+notebook's own set-up cell has to bring it. The report: what that cell printed, its seconds, those from opening to the first
+figure and those of the whole notebook, the packages that changed, and the error, if there was one. Exit status 1 when the
+notebook fails, changed a package, or took too long: in seconds of processor time, which other work on this machine does not
+stretch, or with --wall by the clock.
 """
 
 from __future__ import annotations
 
+import datetime
 import importlib
 import importlib.metadata
 import json
@@ -54,6 +56,16 @@ def printed(cell: Any) -> str:
     return "".join(output.text for output in cell.outputs if output.output_type == "stream")
 
 
+def first_figure(cells: list[Any], opened: datetime.datetime) -> float:
+    """Seconds by the clock from opening the notebook, kernel start and set-up included, to its first figure; NaN without one."""
+    for cell in cells:
+        if any("image/png" in output.get("data", {}) for output in cell.get("outputs", [])):
+            return (
+                datetime.datetime.fromisoformat(cell.metadata.execution["iopub.status.idle"]) - opened
+            ).total_seconds()
+    return float("nan")
+
+
 def rehearse(path: Path) -> dict[str, Any]:
     """Execute one notebook in a folder that holds nothing else, its set-up cell once more at the end."""
     before, error = without_labs(), ""
@@ -65,6 +77,7 @@ def rehearse(path: Path) -> dict[str, Any]:
     notebook.cells += [again, clocks[2]]
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(path, folder)
+        opened = datetime.datetime.now(datetime.UTC)
         client = NotebookClient(notebook, timeout=180, kernel_name="python3", resources={"metadata": {"path": folder}})
         try:
             client.execute()
@@ -82,6 +95,7 @@ def rehearse(path: Path) -> dict[str, Any]:
         "again": printed(again),
         "setup_seconds": {"wall": wall[1] - wall[0], "processor": processor[1] - processor[0]},
         "seconds": {"wall": wall[2] - wall[0], "processor": processor[2]},
+        "first_figure": first_figure(notebook.cells, opened),
         "error": error,
         "changed": sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name)),
         "left": left,

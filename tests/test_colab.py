@@ -18,6 +18,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bookext.colab import BADGE, colab_url
@@ -92,10 +93,8 @@ def colab(tmp_path_factory) -> Iterator[Path]:
     shutil.rmtree(copy)
 
 
-@pytest.fixture(scope="session")
-def published(tmp_path_factory) -> Path:
+def publish(home: Path) -> Path:
     """A fork of the book: its working tree, addressed by the book's own command, tagged and cloned bare."""
-    home = tmp_path_factory.mktemp("published")
     fork, bare = home / "fork", home / "book.git"
     left_out = shutil.ignore_patterns(".*", "_build", "__pycache__", "*.egg-info")
     shutil.copytree(ROOT, fork, ignore=left_out)
@@ -110,7 +109,12 @@ def published(tmp_path_factory) -> Path:
     return fork
 
 
-def rehearse(python: Path, notebook: Path, folder: Path) -> dict[str, object]:
+@pytest.fixture(scope="session")
+def published(tmp_path_factory) -> Path:
+    return publish(tmp_path_factory.mktemp("published"))
+
+
+def rehearse(python: Path, notebook: Path, folder: Path) -> dict[str, Any]:
     """Run one notebook alone, and give the report."""
     report = folder / "report.json"
     ran = run(python, REHEARSE, notebook, report)
