@@ -1,29 +1,55 @@
-"""What watching a training step costs, beside the usual ways: run by hand, ``python bench/monitor.py [rounds [models]]``.
+"""What watching a training step costs with labs.monitor and with the usual ways, and whether each names what makes the loss NaN.
 
-For each model, one plain step and one step with every tool, alternating in a random order; printed are the median over the
-rounds of the paired ratio (tool over the plain step of the same round) and its quartiles. One process, one thread, and CPU
-seconds (`time.process_time`), which on a shared machine leave out the time in which others ran.
+For each model, a plain step and a step with every tool, in a random order; ratios are paired within a round. One process, one
+thread and CPU seconds, which on a shared machine leave out the time in which others ran. Packages that the book does not need
+go to a folder of their own below ``_build``, without another torch.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import os
+import functools
+import gc
+import importlib
 import random
+import re
 import statistics
+import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
+from io import StringIO
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 from labs.monitor import StabilityMonitor
+from labs.origin import find_nonfinite_origin
 
+from .table import PeerMissing, Row, seconds, spread, version
+
+TITLE = "Monitor"
+FOLDER = Path(__file__).resolve().parents[1] / "_build" / "bench-monitor"
+PEERS = {"transformers": ["transformers==5.23.0"], "sherlorch": ["--no-deps", "sherlorch==0.1.0"]}
 After = Callable[[], object]
+Tool = Callable[[nn.Module, torch.optim.Optimizer], AbstractContextManager[After]]
+
+
+def install_peers() -> None:
+    """Into a folder that comes last on the path, so that whatever the book has stays its own; PeerMissing if that fails."""
+    if str(FOLDER) not in sys.path:
+        sys.path.append(str(FOLDER))
+    for name, arguments in PEERS.items():
+        if not list(FOLDER.glob(f"{name}-*.dist-info")):
+            command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(FOLDER), *arguments]
+            if subprocess.run(command, capture_output=True, check=False).returncode:
+                raise PeerMissing(f"{arguments[-1]} could not be installed: {' '.join(command)}")
+    importlib.invalidate_caches()
+
+
+# ------------------------------------------------------------------------------------------------------------- models
 
 
 class Block(nn.Module):
@@ -35,24 +61,6 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.relu(x + self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x))))))
-
-
-def mlp() -> tuple[nn.Module, Tensor, Tensor]:
-    layers = [layer for _ in range(50) for layer in (nn.Linear(256, 256), nn.ReLU())]
-    model = nn.Sequential(*layers, nn.Linear(256, 10))
-    for layer in layers[::2]:
-        nn.init.kaiming_normal_(layer.weight)
-    return model, torch.randn(128, 256), torch.randint(10, (128,))
-
-
-def resnet() -> tuple[nn.Module, Tensor, Tensor]:
-    stem = [nn.Conv2d(3, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU(inplace=True)]
-    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10)]
-    return (
-        nn.Sequential(*stem, *[Block(32) for _ in range(4)], *head),
-        torch.randn(16, 3, 32, 32),
-        torch.randint(10, (16,)),
-    )
 
 
 class Transformer(nn.Module):
@@ -68,43 +76,83 @@ class Transformer(nn.Module):
         return self.head(self.encoder(self.embed(x), mask=mask, is_causal=True)).transpose(1, 2)
 
 
+def mlp() -> tuple[nn.Module, Tensor, Tensor]:
+    linear = [nn.Linear(256, 256) for _ in range(50)]
+    for layer in linear:
+        nn.init.kaiming_normal_(layer.weight)
+    body = [module for layer in linear for module in (layer, nn.ReLU())]
+    return nn.Sequential(*body, nn.Linear(256, 10)), torch.randn(128, 256), torch.randint(10, (128,))
+
+
+def resnet() -> tuple[nn.Module, Tensor, Tensor]:
+    stem = [nn.Conv2d(3, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU(inplace=True)]
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10)]
+    model = nn.Sequential(*stem, *[Block(32) for _ in range(4)], *head)
+    return model, torch.randn(16, 3, 32, 32), torch.randint(10, (16,))
+
+
 def transformer() -> tuple[nn.Module, Tensor, Tensor]:
     return Transformer(), torch.randint(100, (8, 64)), torch.randint(100, (8, 64))
 
 
-_SUMMARY: tuple[Callable[[Tensor], Tensor], ...] = (Tensor.mean, Tensor.std)
-_CHECKS = (Tensor.min, Tensor.max, lambda x: x.isnan().any(), lambda x: x.isinf().any())
+MODELS = {"MLP 50 × 256": mlp, "ResNet, 9 convolutions": resnet, "transformer, 6 layers": transformer}
+
+# -------------------------------------------------------------------------------------------------------------- tools
 
 
 @contextmanager
-def blog_hooks(model: nn.Module, full: bool) -> Iterator[After]:
-    """The recipe of many posts: a hook on every leaf module, forward and backward, each number read at once.
+def monitored(
+    model: nn.Module, optimizer: torch.optim.Optimizer, *, every: int = 1, exact: bool = False
+) -> Iterator[After]:
+    with StabilityMonitor(model, every=every, exact=exact) as monitor:
+        yield monitor.step
 
-    ``full``: mean, standard deviation, extremes and tests for NaN and Inf, as in recipes for a loss that is NaN, and the
-    norm of each parameter's gradient; else mean and standard deviation alone, as in posts on initialisation.
+
+OUTPUT: tuple[Callable[[Tensor], Tensor], ...] = (
+    Tensor.mean, Tensor.std, Tensor.min, Tensor.max, lambda x: (x == 0).float().mean(),
+    lambda x: x.isnan().any(), lambda x: x.isinf().any(),
+)  # fmt: skip
+GRADIENT: tuple[Callable[[Tensor], Tensor], ...] = (
+    Tensor.norm,
+    lambda x: x.isnan().any(),
+    lambda x: x.isinf().any(),
+)
+FEW: tuple[Callable[[Tensor], Tensor], ...] = (Tensor.mean, Tensor.std)
+
+
+@contextmanager
+def hooks(
+    model: nn.Module, optimizer: torch.optim.Optimizer, output: tuple = OUTPUT, gradient: tuple = GRADIENT
+) -> Iterator[After]:
+    """The recipe of many posts: hooks on every leaf module, each number read at once with ``.item()``.
+
+    In full it reports what ``StabilityMonitor(exact=True)`` does, each number as posts compute it: of outputs mean, standard
+    deviation, extremes, share of zeros, any NaN, any Inf; of their gradients the norm, any NaN, any Inf; of parameters the
+    gradient's norm and the ratio of update to weight. It has no counterpart of the shares beyond fp16, bf16 and fp8, nor of
+    dead units. The short one takes mean and standard deviation of outputs, and the gradients' norms.
     """
     log: list[list[float]] = []
-    functions = _SUMMARY + _CHECKS if full else _SUMMARY
 
-    def read(x: object) -> None:
+    def read(functions: tuple, x: object) -> None:
         x = x[0] if isinstance(x, tuple) else x
         if isinstance(x, Tensor) and x.is_floating_point():
-            x = x.detach()
-            log.append([function(x).item() for function in functions])
+            log.append([function(x.detach()).item() for function in functions])
 
-    def forward(module: nn.Module, args: object, output: object) -> None:
-        read(output)
-        output = output[0] if isinstance(output, tuple) else output
-        if isinstance(output, Tensor) and output.requires_grad:
-            output.register_hook(read)  # a full backward hook would refuse an in-place ReLU
+    def forward(module: nn.Module, args: object, result: object) -> None:
+        read(output, result)
+        result = result[0] if isinstance(result, tuple) else result
+        if isinstance(result, Tensor) and result.requires_grad:
+            result.register_hook(functools.partial(read, gradient))  # a full backward hook refuses an in-place ReLU
 
     def after() -> None:
-        if full:
-            log.append([p.grad.norm().item() for p in model.parameters() if p.grad is not None])
+        rate = optimizer.param_groups[0]["lr"]
+        for p in model.parameters():
+            if p.grad is not None:
+                norm = p.grad.norm().item()
+                log.append([norm, rate * norm / p.detach().norm().item()] if len(output) > 2 else [norm])
         log.clear()
 
-    leaves = [m for m in model.modules() if next(m.children(), None) is None]
-    handles = [m.register_forward_hook(forward) for m in leaves]
+    handles = [m.register_forward_hook(forward) for m in model.modules() if next(m.children(), None) is None]
     try:
         yield after
     finally:
@@ -113,19 +161,13 @@ def blog_hooks(model: nn.Module, full: bool) -> Iterator[After]:
 
 
 @contextmanager
-def monitored(model: nn.Module, every: int, exact: bool) -> Iterator[After]:
-    with StabilityMonitor(model, every=every, exact=exact) as monitor:
-        yield monitor.step
-
-
-@contextmanager
-def anomaly(model: nn.Module) -> Iterator[After]:
+def anomaly(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[After]:
     with torch.autograd.detect_anomaly():
         yield lambda: None
 
 
 @contextmanager
-def debug_underflow_overflow(model: nn.Module) -> Iterator[After]:
+def debug_underflow_overflow(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[After]:
     """Extremes of weights, inputs and outputs, forward only."""
     from transformers.debug_utils import DebugUnderflowOverflow
 
@@ -140,7 +182,8 @@ def debug_underflow_overflow(model: nn.Module) -> Iterator[After]:
 
 
 @contextmanager
-def sherlorch(model: nn.Module) -> Iterator[After]:
+def traced(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[After]:
+    """Tests of every result for NaN and Inf, forward only."""
     import sherlorch
 
     with sherlorch.trace() as tracker:
@@ -148,26 +191,26 @@ def sherlorch(model: nn.Module) -> Iterator[After]:
         yield tracker.reset
 
 
-BLOG, EXACT = "blog hooks, in full", "monitor, exact, every step"
-# Name: (tool, steps that are timed together, package)
-TOOLS: dict[str, tuple[Callable[[nn.Module], AbstractContextManager[After]], int, str]] = {
-    "monitor, sampled, every step": (lambda m: monitored(m, 1, False), 2, "torch"),
-    "monitor, sampled, every=10": (lambda m: monitored(m, 10, False), 10, "torch"),
-    EXACT: (lambda m: monitored(m, 1, True), 2, "torch"),
-    BLOG: (lambda m: blog_hooks(m, True), 2, "torch"),
-    "blog hooks, mean and std only": (lambda m: blog_hooks(m, False), 2, "torch"),
-    "torch.autograd.detect_anomaly": (anomaly, 2, "torch"),
-    "DebugUnderflowOverflow": (debug_underflow_overflow, 2, "transformers"),
-    "sherlorch": (sherlorch, 2, "sherlorch"),
+BLOG = "the blog recipe, hooks with .item()"
+SAMPLED, TENTH, EXACT = "sampled, every step", "sampled, every 10th step", "exact, every step"
+OURS: dict[str, tuple[Tool, int]] = {  # with the number of steps that are timed together
+    SAMPLED: (monitored, 2),
+    TENTH: (functools.partial(monitored, every=10), 10),
+    EXACT: (functools.partial(monitored, exact=True), 2),
+}
+THEIRS: dict[str, tuple[Tool, str]] = {
+    BLOG: (hooks, "torch"),
+    "its short form, mean, std and norms": (functools.partial(hooks, output=FEW, gradient=GRADIENT[:1]), "torch"),
+    "torch.autograd.detect_anomaly": (anomaly, "torch"),
+    "DebugUnderflowOverflow": (debug_underflow_overflow, "transformers"),
+    "sherlorch.trace": (traced, "sherlorch"),
 }
 
-
-def spread(values: Iterable[float]) -> tuple[float, str]:
-    low, middle, high = statistics.quantiles(values, n=4)
-    return middle, f"{middle:5.2f}   [{low:.2f}, {high:.2f}]"
+# --------------------------------------------------------------------------------------------------------------- time
 
 
-def measure(make: Callable[[], tuple[nn.Module, Tensor, Tensor]], rounds: int) -> None:
+def ratios(make: Callable[[], tuple[nn.Module, Tensor, Tensor]], rounds: int) -> tuple[float, dict[str, list[float]]]:
+    """Seconds of a plain step, and for each tool the ratio to it in each round."""
     torch.manual_seed(0)
     model, x, y = make()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
@@ -182,48 +225,167 @@ def measure(make: Callable[[], tuple[nn.Module, Tensor, Tensor]], rounds: int) -
             after()
         return (time.process_time() - start) / steps
 
-    order = [name for name, (*_, package) in TOOLS.items() if importlib.util.find_spec(package)]
-    ratios: dict[str, list[float]] = {name: [] for name in order}
-    plains = [timed(3)]
+    tools: dict[str, tuple[Tool, int]] = OURS | {name: (tool, 2) for name, (tool, _) in THEIRS.items()}
+    found: dict[str, list[float]] = {name: [] for name in tools}
+    plain = [timed(3)]
     for _ in range(rounds):
-        random.shuffle(order)
-        for name in order:
-            use, steps, _ = TOOLS[name]
-            with use(model) as after:
-                timed(steps if steps > 2 else 1, after)  # the first step also looks for symmetric weights
-                between = timed(steps, after)
-            plains += [timed(2)]
-            with use(model) as after:
-                timed(steps if steps > 2 else 1, after)
-                between += timed(steps, after)
-            ratios[name].append(between / (plains[-1] + timed(2)))
-    print(f"\n{make.__name__}: plain step {1e3 * statistics.median(plains):.1f} ms")
-    for name in TOOLS:
-        print(f"  {name:32s} " + (spread(ratios[name])[1] if name in ratios else "not installed"))
-    blog = spread(ratios[BLOG])[0]
-    over = spread(a / b for a, b in zip(ratios[EXACT], ratios[BLOG], strict=True))[1]
-    print(f"  {'exact over blog hooks in full':32s} {over}   (a tool that costs nothing: {1 / blog:.2f})")
-    reports = []
+        for name in random.sample(sorted(tools), len(tools)):
+            tool, steps = tools[name]
+            gc.collect()
+            before = timed(2)
+            with tool(model, optimizer) as after:
+                timed(1, after)  # the first step also looks for symmetric weights; of ten that follow, one is recorded
+                took = timed(steps, after)
+            plain += [before, timed(2)]
+            found[name].append(2 * took / (plain[-2] + plain[-1]))
+    return statistics.median(plain), found
+
+
+def rows_of(name: str, make: Callable[[], tuple[nn.Module, Tensor, Tensor]], rounds: int) -> list[Row | str]:
+    plain, found = ratios(make, rounds)
+    step = {tool: seconds(statistics.median(values) * plain) for tool, values in found.items()}
+    rows: list[Row | str] = [
+        Row(f"{name}: {ours}", step[ours], f"a plain step, {version('torch')}", seconds(plain), spread(found[ours]))
+        for ours in OURS
+    ]
+    for peer, (_, package) in THEIRS.items():
+        over = [a / b for a, b in zip(found[EXACT], found[peer], strict=True)]
+        rows.append(Row(f"{name}: {EXACT}", step[EXACT], f"{peer}, {version(package)}", step[peer], spread(over)))
+    blog = statistics.median(found[BLOG])
+    rows.append(
+        f"{name}: the blog recipe takes {blog:.2f} times a plain step, so that a tool that costs nothing would stand at "
+        f"{1 / blog:.2f} of it; sampled standard deviations are within {worst_std(make):.1%} of the exact ones."
+    )
+    return rows
+
+
+def worst_std(make: Callable[[], tuple[nn.Module, Tensor, Tensor]]) -> float:
+    torch.manual_seed(0)
+    model, x, y = make()
+    layers = []
     for exact in (False, True):
         with StabilityMonitor(model, every=1, exact=exact) as monitor:
             nn.functional.cross_entropy(model(x), y).backward()
             monitor.step()
-        reports.append(monitor.report.layers)
-        optimizer.zero_grad()
-    error = [abs(s.std / e.std - 1) for s, e in zip(*reports, strict=True) if e.std]
-    print(f"  sampled std, largest error over {len(error)} layers: {max(error):.1%}")
+        layers.append(monitor.report.layers)
+    return max(abs(s.std / e.std - 1) for s, e in zip(*layers, strict=True) if e.std)
 
 
-def main() -> None:
-    warnings.filterwarnings("ignore", message="Anomaly Detection")
+# ----------------------------------------------------------------------------------------------------------- findings
+
+
+class Apply(nn.Module):
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, h: Tensor) -> Tensor:
+        return self.function(h)
+
+
+def same(h: Tensor) -> Tensor:
+    return h
+
+
+Function = Callable[[Tensor], Tensor]
+FAULTS: dict[str, tuple[Function, Function]] = {  # early in the model, and in module 4
+    "log": (same, lambda h: (h * 0).log()),
+    "exp": (same, lambda h: (h + 100).exp()),
+    "sqrt": (same, lambda h: torch.where(h > 0, h.sqrt(), 0.0)),  # bad in the backward pass only
+    "acos": (same, lambda h: torch.acos(h * 0 + 1)),  # there too, and Inf, not NaN
+    "div": (lambda h: torch.relu(h).log(), lambda h: h * 0 / (h * 0)),  # a -Inf before it is erased by the ReLU
+}
+Found = tuple[str, str]  # operation and module, "" where a tool names none
+Loss = Callable[[], Tensor]
+
+
+def broken(early: Function, fault: Function) -> tuple[nn.Module, Loss]:
+    torch.manual_seed(0)
+    body = [nn.Linear(8, 8), Apply(early), nn.ReLU(), nn.Linear(8, 8), Apply(fault)]
+    model = nn.Sequential(*body, nn.Linear(8, 3))
+    x, y = torch.randn(16, 8), torch.arange(16) % 3
+    return model, lambda: nn.functional.cross_entropy(model(x), y)
+
+
+def by_finder(model: nn.Module, loss: Loss) -> Found:
+    origin = find_nonfinite_origin(model, loss)
+    return origin.operation, origin.module
+
+
+def by_hooks(model: nn.Module, loss: Loss) -> Found:
+    """The first module with an output that is not finite, or else with a gradient that is not."""
+    bad: list[str] = []
+
+    def check(name: str, x: Tensor) -> None:
+        if x.isnan().any().item() or x.isinf().any().item():
+            bad.append(name)
+
+    def forward(name: str, module: nn.Module, args: object, output: Tensor) -> None:
+        check(name, output.detach())
+        output.register_hook(functools.partial(check, name))
+
+    for name, module in model.named_children():
+        module.register_forward_hook(functools.partial(forward, name))
+    loss().backward()
+    return "", bad[0] if bad else ""
+
+
+def by_anomaly(model: nn.Module, loss: Loss) -> Found:
+    try:
+        with torch.autograd.detect_anomaly():
+            loss().backward()
+    except RuntimeError as error:
+        name = re.search(r"Function '(\w+?)Backward", str(error))
+        return name[1].lower() if name else "", ""
+    return "", ""
+
+
+def by_debug(model: nn.Module, loss: Loss) -> Found:
+    from transformers.debug_utils import DebugUnderflowOverflow
+
+    DebugUnderflowOverflow(model)
+    with redirect_stdout(StringIO()) as text:
+        try:
+            loss().backward()
+        except ValueError:  # its last frame is the bad one, headed by the module's name and type
+            return "", re.findall(r"^ +(\S+) [A-Z]\w+$", text.getvalue(), re.MULTILINE)[-1]
+    return "", ""
+
+
+def by_sherlorch(model: nn.Module, loss: Loss) -> Found:
+    import sherlorch
+
+    with sherlorch.trace() as tracker:
+        tracker.watch(model)
+        value = loss()
+    culprit = re.search(r"Culprit #1: \[\d+\] (\w+) .*\[model\.?(.*?)\]", str(tracker.diagnose(value)))
+    return (culprit[1], culprit[2]) if culprit else ("", "")
+
+
+FINDERS: dict[str, tuple[Callable[[nn.Module, Loss], Found], str]] = {
+    BLOG: (by_hooks, "torch"),
+    "torch.autograd.detect_anomaly": (by_anomaly, "torch"),
+    "DebugUnderflowOverflow": (by_debug, "transformers"),
+    "sherlorch.trace": (by_sherlorch, "sherlorch"),
+}
+
+
+def finding_rows() -> list[Row | str]:
+    """Of five faults, how often each tool names the operation, and how often the module."""
+
+    def count(find: Callable[[nn.Module, Loss], Found]) -> str:
+        told = {operation: find(*broken(*fault)) for operation, fault in FAULTS.items()}
+        operations = sum(operation == found for operation, (found, _) in told.items())
+        return f"{operations} and {sum(module == '4' for _, module in told.values())}"
+
+    what, ours = f"of {len(FAULTS)} faults, operation and module named", count(by_finder)
+    peers = {f"{peer}, {version(package)}": find for peer, (find, package) in FINDERS.items()}
+    return [Row(what, ours, peer, count(find), "") for peer, find in peers.items()]
+
+
+def rows(rounds: int = 7) -> list[Row | str]:
+    install_peers()
+    for words in ("Anomaly Detection", "Error detected in"):  # what detect_anomaly says to the terminal
+        warnings.filterwarnings("ignore", message=words)
     torch.set_num_threads(1)
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 11
-    print(f"torch {torch.__version__}, 1 thread, {rounds} rounds, load average {os.getloadavg()[0]:.1f}")
-    for make in (mlp, resnet, transformer):
-        if make.__name__ in (sys.argv[2:] or [make.__name__]):
-            measure(make, rounds)
-    print(f"load average {os.getloadavg()[0]:.1f}")
-
-
-if __name__ == "__main__":
-    main()
+    return [row for name, make in MODELS.items() for row in rows_of(name, make, rounds)] + finding_rows()

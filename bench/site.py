@@ -1,17 +1,13 @@
-"""The built site beside the stock jupyter-book build of the same sources, measured in one run with Chromium.
+"""The built site beside the stock jupyter-book build of the same sources: weight, time to readable mathematics, scores, faults.
 
-    python bench/site.py stock _build/stock                   # build the stock site: theme, MathJax and all, as jupyter-book ships them
-    python bench/site.py weigh _build/html _build/stock       # transfer, requests, time to readable mathematics on a slow line
-    python bench/site.py lighthouse _build/html _build/stock --lighthouse /path/to/node_modules/lighthouse/cli/index.js
-
-Both sites come from one loopback server that compresses. The stock pages load MathJax from a public network of mirrors; here it
-comes from a folder of the npm package ``mathjax@3`` (``--mathjax``), put under that address inside the browser, so that its bytes
-and its work count but no distance does: the comparison favours the stock build.
+Chromium reads both from one loopback server that compresses. The stock pages load MathJax from a public network of mirrors; here
+its npm package lies beside them, so that its bytes and its work count but no distance does: the comparison favours the stock
+build. The slow line is 400 kbit/s each way with 400 ms before each answer, and the processor is slowed down four times.
 """
 
 from __future__ import annotations
 
-import argparse
+import contextlib
 import gzip
 import json
 import os
@@ -26,14 +22,25 @@ from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "book" / "_ext")]
-from conftest import FLAGS, launch, serve  # noqa: E402
+from bookext.build import fingerprint
+from bookext.katexmath import node
+from bookext.source import executed_pages
 
-PAGES = ("book/index.html", "book/01-chained-jacobians.html", "book/06-xavier.html")
-# Chrome's former preset: 400 kbit/s each way. The delay is before each answer.
+from .screenshots import pages_of
+from .table import PeerMissing, Row, spread, version
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+from conftest import FLAGS, launch, serve
+
+TITLE = "Site"
+ROOT = Path(__file__).resolve().parents[1]
+BUILD = ROOT / "_build"
+SITE, STOCK, PACKAGES = BUILD / "html", BUILD / "stock", BUILD / "npm"
+NPM = {"lighthouse": "13.5.0", "mathjax": "3.2.2"}
+LANDING, CHAPTER = "book/index.html", "book/01-chained-jacobians.html"
 SLOW = {"offline": False, "latency": 400, "downloadThroughput": 50_000, "uploadThroughput": 50_000}
 CPU_SLOWDOWN = 4
+ROUNDS = 5
 COMPRESSED = {".html", ".css", ".js", ".svg", ".json", ".xml"}
 LOCK = threading.Lock()
 PACKED: dict[str, bytes] = {}
@@ -61,27 +68,36 @@ class Compressing(SimpleHTTPRequestHandler):
         if packs:
             self.send_header("Content-Encoding", "gzip")
         self.end_headers()
-        self.wfile.write(body)
+        with contextlib.suppress(ConnectionError):  # a tab that has seen enough is closed
+            self.wfile.write(body)
         return None
 
 
-# ---- The stock build ----
+# ---- The peers ----
 
 
-def stock_config(text: str) -> str:
-    """_config.yml for a build without the book's own layout and mathematics: what jupyter-book does by itself."""
-    text = re.sub(r"^ +html_math_renderer:.*\n", "", text, flags=re.MULTILINE)
-    macros = 'mathjax3_config: {tex: {macros: {std: "\\\\operatorname{std}", Var: "\\\\operatorname{Var}", E: "\\\\operatorname{E}", ' \
-             'diag: "\\\\operatorname{diag}", relu: "\\\\operatorname{relu}", T: "{\\\\mathsf{T}}"}}}'  # fmt: skip
-    return text.replace("    bookext: book/_ext\n", "    stockext: book/_ext\n").replace(
-        "  config:\n", f"  config:\n    {macros}\n", 1
-    )
+def npm_package(name: str) -> Path:
+    """The folder of a package from npm, fetched on first use."""
+    folder = PACKAGES / "node_modules" / name
+    wanted = NPM[name]
+    if not folder.exists() or json.loads((folder / "package.json").read_text("utf8"))["version"] != wanted:
+        program = Path(node()).resolve()
+        npm = program.parents[1] / "lib/node_modules/npm/bin/npm-cli.js"
+        npm = npm if npm.exists() else program.parent / "node_modules/npm/bin/npm-cli.js"  # where Windows has it
+        options = ["--prefix", str(PACKAGES), "--no-audit", "--no-fund", "--no-save", "--ignore-scripts", "--silent"]
+        PACKAGES.mkdir(parents=True, exist_ok=True)
+        packages = [f"{package}@{number}" for package, number in NPM.items()]  # all: npm removes what it is not told
+        done = subprocess.run(
+            [str(program), str(npm), "install", *options, *packages], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise PeerMissing(f"npm could not fetch {', '.join(packages)}: {done.stderr.strip()[-200:]}")
+    return folder
 
 
 STOCK_EXTENSION = '''
 """The book's roles and directives on jupyter-book's own layout, theme, scripts and MathJax."""
 from bookext import katexmath, site
-from docutils import nodes
 
 
 def setup(app):
@@ -94,30 +110,55 @@ def setup(app):
 '''
 
 
-def build_stock(out: Path) -> None:
-    """Build the same sources with the theme's own pages into ``out``; outputs come from the book's cache."""
-    out = out.resolve()
-    work = out.with_suffix(".work")
+def stock_config(text: str) -> str:
+    """_config.yml for a build without the book's own layout and mathematics: what jupyter-book does by itself."""
+    macros = dict(re.findall(r"^ +'\\(\w+)': '(.*)'$", text, flags=re.MULTILINE))
+    text = re.sub(r"^ +html_math_renderer:.*\n", "", text, flags=re.MULTILINE)
+    text = text.replace("    bookext: book/_ext\n", "    stockext: book/_ext\n")
+    mathjax = f"    mathjax3_config: {json.dumps({'tex': {'macros': macros}})}\n"
+    return text.replace("  config:\n", "  config:\n" + mathjax, 1)
+
+
+def build_stock() -> None:
+    """Build the same sources with the theme's own pages into ``_build/stock``; outputs come from the book's cache."""
+    stamp, now = STOCK / ".fingerprint", fingerprint()
+    if stamp.exists() and stamp.read_text() == now:
+        return
+    work = BUILD / "stock.work"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     for name in ("book", "labs", "_toc.yml", "requirements.txt", "pyproject.toml", "README.md", "LICENSE"):
         source = ROOT / name
         shutil.copytree(source, work / name) if source.is_dir() else shutil.copy(source, work / name)
     (work / "_config.yml").write_text(stock_config((ROOT / "_config.yml").read_text("utf8")), "utf8")
-    (work / "book" / "_ext" / "stockext.py").write_text(STOCK_EXTENSION, "utf8")
+    (work / "book/_ext/stockext.py").write_text(STOCK_EXTENSION, "utf8")
     for template in ("layout", "search"):  # the theme's own come back
-        (work / "book" / "_ext" / "bookext" / "templates" / f"{template}.html").unlink()
+        (work / "book/_ext/bookext/templates" / f"{template}.html").unlink()
     (work / "_build").mkdir()
-    (work / "_build" / "cache").symlink_to(ROOT / "_build" / "cache")
+    (work / "_build/cache").symlink_to(BUILD / "cache")
     environment = os.environ | {"PYTHONPATH": f"{work / 'book/_ext'}{os.pathsep}{work}"}
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(work), "-q"]
-    subprocess.run(command, env=environment, check=True, cwd=work)
-    shutil.rmtree(out, ignore_errors=True)
-    shutil.move(work / "_build" / "html", out)
+    subprocess.run(command, env=environment, check=True, cwd=work, stdout=subprocess.DEVNULL)
+    shutil.rmtree(STOCK, ignore_errors=True)
+    shutil.move(work / "_build/html", STOCK)
     shutil.rmtree(work)
+    stamp.write_text(now)
 
 
-# ---- Weight and time ----
+def with_mathjax(site: Path) -> Path:
+    """A copy of the stock site whose MathJax lies beside it."""
+    copy = site.with_name("stock-local")
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(site, copy)
+    shutil.copytree(npm_package("mathjax") / "es5", copy / "_static/mathjax/es5")
+    for page in copy.rglob("*.html"):
+        up = "../" * (len(page.relative_to(copy).parts) - 1)
+        text = re.sub(r"https://[^\"']*/mathjax@3/", f"{up}_static/mathjax/", page.read_text("utf8"))
+        page.write_text(text, "utf8")
+    return copy
+
+
+# ---- Weight, time, faults ----
 
 # The first dozen formulas of a chapter: drawn, painted, and in the fonts of mathematics.
 READABLE = """() => {
@@ -130,86 +171,86 @@ READABLE = """() => {
 }"""
 
 
-def mirror(tab: Any, mathjax: Path | None) -> None:
-    """Answer requests for MathJax from the folder of its npm package."""
-
-    def answer(route: Any) -> None:
-        name = route.request.url.partition("/mathjax@3/")[2].partition("?")[0]
-        path = mathjax / name if mathjax else None
-        if path is None or not path.is_file():
-            return route.abort()
-        kind = "font/woff" if path.suffix == ".woff" else "text/javascript"
-        route.fulfill(body=path.read_bytes(), headers={"Content-Type": kind, "Access-Control-Allow-Origin": "*"})
-        return None
-
-    tab.route("**/mathjax@3/**", answer)
-
-
-def visit(browser: Any, home: str, page: str, mathjax: Path | None, slow: bool) -> dict[str, float]:
-    """One load of a page: what it transfers and, on a slow line, when the first screens' mathematics can be read."""
-    tab = browser.new_page(viewport={"width": 375, "height": 800})
+def opened(browser: Any, url: str, width: int = 375) -> tuple[Any, Any, dict[str, Any]]:
+    """A tab that is about to load a page, its protocol, and a record of what it will receive."""
+    tab = browser.new_page(viewport={"width": width, "height": 800})
     protocol = tab.context.new_cdp_session(tab)
     protocol.send("Network.enable")
     protocol.send("Network.setCacheDisabled", {"cacheDisabled": True})
-    sizes: dict[str, float] = {}
-    kinds: dict[str, tuple[str, str]] = {}
-    noise: list[str] = []
-    protocol.on("Network.responseReceived", lambda e: kinds.update({e["requestId"]: (e["type"], e["response"]["url"])}))
-    protocol.on("Network.loadingFinished", lambda e: sizes.update({e["requestId"]: e["encodedDataLength"]}))
-    tab.on("console", lambda m: noise.append(m.text) if m.type in ("error", "warning") else None)
-    if slow:
-        protocol.send("Network.emulateNetworkConditions", SLOW)
-        protocol.send("Emulation.setCPUThrottlingRate", {"rate": CPU_SLOWDOWN})
-    else:
-        mirror(tab, mathjax)
-    begun = time.perf_counter()
-    tab.goto(f"{home}/{page}", wait_until="commit")
-    readable = float("nan")
-    if slow:
-        tab.wait_for_function(READABLE, polling=100, timeout=120_000)
-        readable = time.perf_counter() - begun
+    record: dict[str, Any] = {"sizes": {}, "kinds": {}, "off-site": [], "errors": []}
+    home = url[: url.index("/", 8)]
+
+    def request(r: Any) -> None:
+        if not r.url.startswith((home, "data:", "blob:")):
+            record["off-site"].append(r.url)
+
+    protocol.on("Network.responseReceived", lambda e: record["kinds"].update({e["requestId"]: e["type"]}))
+    protocol.on("Network.loadingFinished", lambda e: record["sizes"].update({e["requestId"]: e["encodedDataLength"]}))
+    tab.on("console", lambda m: record["errors"].append(m.text) if m.type == "error" else None)
+    tab.on("pageerror", lambda e: record["errors"].append(str(e)))
+    tab.on("request", request)
+    return tab, protocol, record
+
+
+def load(browser: Any, url: str) -> tuple[float, int, int]:
+    """What a page transfers without its figures, in kB; how many console errors it logs; what it asks of other hosts."""
+    tab, _, record = opened(browser, url)
+    tab.route(lambda asked: not asked.startswith(url[: url.index("/", 8)]), lambda route: route.abort())
+    tab.goto(url, wait_until="load")
     tab.wait_for_load_state("networkidle", timeout=120_000)
-    drawn = [r for r, (kind, _) in kinds.items() if kind != "Image"]
-    result = {
-        "kB": sum(sizes.get(r, 0) for r in drawn) / 1000,
-        "requests": len(drawn),
-        "off-site": sum(not url.startswith((home, "data:", "blob:")) for _, url in kinds.values()),
-        "errors": len(noise),
-        "readable": readable,
-    }
     tab.close()
-    return result
+    size = sum(number for r, number in record["sizes"].items() if record["kinds"].get(r) != "Image")
+    return size / 1000, len(record["errors"]), len(record["off-site"])
 
 
-def localise_mathjax(site: Path, mathjax: Path) -> Path:
-    """A copy of the stock site whose MathJax lies beside it, so that a throttled line carries it too."""
-    copy = site.with_name(site.name + "-local")
-    shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(site, copy)
-    shutil.copytree(mathjax / "es5", copy / "_static" / "mathjax" / "es5")
-    for page in copy.rglob("*.html"):
-        depth = len(page.relative_to(copy).parts) - 1
-        text = re.sub(r"https://[^\"']*/mathjax@3/", "../" * depth + "_static/mathjax/", page.read_text("utf8"))
-        page.write_text(text, "utf8")
-    return copy
+def seconds_to_mathematics(browser: Any, url: str) -> float:
+    """On the slow line: from the request until the first screens' mathematics can be read."""
+    tab, protocol, _ = opened(browser, url)
+    protocol.send("Network.emulateNetworkConditions", SLOW)
+    protocol.send("Emulation.setCPUThrottlingRate", {"rate": CPU_SLOWDOWN})
+    begun = time.perf_counter()
+    tab.goto(url, wait_until="commit", timeout=120_000)
+    tab.wait_for_function(READABLE, polling=100, timeout=120_000)
+    readable = time.perf_counter() - begun
+    tab.close()
+    return readable
 
 
-def weigh(sites: dict[str, Path], mathjax: Path, repeats: int) -> None:
-    """Print a line for each page and site: transfer on a fast line, then the slow line."""
-    slow_sites = {name: localise_mathjax(path, mathjax) if name == "stock" else path for name, path in sites.items()}
-    print(f"{'page':34}{'site':8}{'kB':>8}{'requests':>10}{'off-site':>10}{'errors':>8}{'readable, s':>14}")
-    with launch() as browser:
-        for page in PAGES:
-            for name, path in sites.items():
-                with serve(path, Compressing) as home:
-                    fast = visit(browser, home, page, mathjax, slow=False)
-                times = []
-                if page != PAGES[0]:
-                    with serve(slow_sites[name], Compressing) as home:
-                        times = [visit(browser, home, page, mathjax, slow=True)["readable"] for _ in range(repeats)]
-                took = f"{statistics.median(times):.1f}" if times else "-"
-                counts = f"{fast['requests']:>10.0f}{fast['off-site']:>10.0f}{fast['errors']:>8.0f}"
-                print(f"{page:34}{name:8}{fast['kB']:>8.0f}{counts}{took:>14}", flush=True)
+def axe_violations(browser: Any, url: str) -> int:
+    """Elements that break a rule of axe-core, in light and in dark together."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    count = 0
+    for scheme in ("light", "dark"):
+        tab = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme=scheme)
+        tab.goto(url, wait_until="load")
+        report = Axe().run(tab, options={"resultTypes": ["violations"]}).response["violations"]
+        count += sum(len(violation["nodes"]) for violation in report)
+        tab.close()
+    return count
+
+
+def row(what: str, ours: list[float], theirs: list[float], shown: str = "{:.0f}", unit: str = "") -> Row:
+    """One line from paired values: the medians, and the ratios where the peer has anything to divide by."""
+    a, b = (shown.format(statistics.median(values)) + unit for values in (ours, theirs))
+    ratios = [x / y for x, y in zip(ours, theirs, strict=True) if y]
+    return Row(what, a, f"stock build, {version('jupyter-book')}", b, spread(ratios) if ratios else "")
+
+
+def weight_rows(browser: Any, ours: str, theirs: str) -> list[Row | str]:
+    """Every page that both builds have, once."""
+    pages = [p for p in pages_of(SITE) if (STOCK / p).exists()]
+    chapters = {p.relative_to(ROOT).with_suffix(".html").as_posix() for p in executed_pages()}
+    a, b = ({p: load(browser, f"{home}/{p}") for p in pages} for home in (ours, theirs))
+    kB = [[sizes[p][0] for p in pages if p in chapters] for sizes in (a, b)]
+    with serve(STOCK, Compressing) as home:  # as it is, with MathJax elsewhere
+        asked = [load(browser, f"{home}/{p}")[2] for p in pages]
+    return [
+        row(f"transfer of a page with a notebook, without figures, median of {len(kB[0])}", *kB, unit=" kB"),
+        row("the same, the largest", [max(kB[0])], [max(kB[1])], unit=" kB"),
+        row(f"requests off-site, {len(pages)} pages", [sum(v[2] for v in a.values())], [sum(asked)]),
+        row(f"console errors, {len(pages)} pages", [sum(v[1] for v in a.values())], [sum(v[1] for v in b.values())]),
+    ]
 
 
 # ---- Lighthouse ----
@@ -217,64 +258,47 @@ def weigh(sites: dict[str, Path], mathjax: Path, repeats: int) -> None:
 
 def audit(url: str, preset: str, lighthouse: Path, chrome: str) -> dict[str, int]:
     """One run of Lighthouse: its scores, out of 100."""
-    command = ["node", str(lighthouse), url, "--quiet", "--output=json", "--output-path=stdout"]
+    command = [node(), str(lighthouse), url, "--quiet", "--output=json", "--output-path=stdout"]
     command += ["--chrome-flags=--headless=new " + " ".join(FLAGS)]
     command += ["--preset=desktop"] if preset == "desktop" else []
     done = subprocess.run(command, env=os.environ | {"CHROME_PATH": chrome}, capture_output=True, text=True, check=True)
-    report = json.loads(done.stdout)
-    for name in ("accessibility", "best-practices", "seo", "performance"):
-        for reference in report["categories"][name]["auditRefs"]:
-            found = report["audits"][reference["id"]]
-            if found["score"] is not None and found["score"] < 0.9 and reference["weight"]:
-                print(f"    {name}: {found['title']} ({found.get('displayValue', '')})", file=sys.stderr)
-    return {name: round(100 * category["score"]) for name, category in report["categories"].items()}
+    categories = json.loads(done.stdout)["categories"]
+    return {name: round(100 * category["score"]) for name, category in categories.items()}
 
 
-def run_lighthouse(sites: dict[str, Path], lighthouse: Path, repeats: int, pages: list[str]) -> None:
-    """Print the median scores of each page and site, desktop and mobile."""
+def lighthouse_rows(ours: str, theirs: str, lighthouse: Path) -> list[Row | str]:
+    """Median scores of the landing page and a chapter: four on a desktop, performance alone on a phone."""
     names = ("performance", "accessibility", "best-practices", "seo")
     chrome = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
-    for preset in ("desktop", "mobile"):
-        for page in pages:
-            for site, path in sites.items():
-                with serve(path, Compressing) as home:
-                    runs = [audit(f"{home}/{page}", preset, lighthouse, chrome) for _ in range(repeats)]
-                scores = "  ".join(f"{name} {statistics.median(r[name] for r in runs):.0f}" for name in names)
-                print(f"{preset:9}{page:34}{site:7}{scores}", flush=True)
+    found: list[Row | str] = []
+    for preset, kept in (("desktop", names), ("mobile", names[:1])):
+        for page in (LANDING, CHAPTER):
+            runs: list[list[dict[str, int]]] = [[], []]
+            for _ in range(ROUNDS):
+                for scores, home in zip(runs, (ours, theirs), strict=True):
+                    scores.append(audit(f"{home}/{page}", preset, lighthouse, chrome))
+            a, b = (" / ".join(f"{statistics.median(r[name] for r in scores):.0f}" for name in kept) for scores in runs)
+            what = f"{page}: Lighthouse, {preset}, {' / '.join(kept)}, median of {ROUNDS}"
+            found.append(Row(what, a, f"stock build, {version('jupyter-book')}", b, "more is better"))
+    return found
 
 
-def arguments() -> argparse.Namespace:
-    """What was asked for on the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("stock").add_argument("out", type=Path)
-    for name in ("weigh", "lighthouse"):
-        command = commands.add_parser(name)
-        command.add_argument("ours", type=Path)
-        command.add_argument("stock", type=Path)
-        command.add_argument("--repeats", type=int, default=5)
-        command.add_argument("--pages", nargs="*", default=list(PAGES[:2]))
-        command.add_argument("--mathjax", type=Path, help="the npm package mathjax@3, unpacked")
-        command.add_argument("--lighthouse", type=Path, help="lighthouse/cli/index.js of the npm package")
-    return parser.parse_args()
-
-
-def main() -> int:
-    options = arguments()
-    if options.command == "stock":
-        build_stock(options.out)
-    elif options.command == "weigh":
-        if not options.mathjax:
-            sys.exit("--mathjax is needed: `npm install mathjax@3` somewhere, and name node_modules/mathjax")
-        weigh({"ours": options.ours, "stock": options.stock}, options.mathjax, options.repeats)
-    else:
-        if not options.lighthouse:
-            sys.exit("--lighthouse is needed: `npm install lighthouse` somewhere, and name its cli/index.js")
-        run_lighthouse(
-            {"ours": options.ours, "stock": options.stock}, options.lighthouse, options.repeats, options.pages
-        )
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def rows() -> list[Row | str]:
+    if not (SITE / CHAPTER).exists():
+        raise PeerMissing("there is no built site in _build/html: run `make book` first")
+    build_stock()
+    lighthouse = npm_package("lighthouse") / "cli/index.js"
+    with serve(SITE, Compressing) as ours, serve(with_mathjax(STOCK), Compressing) as theirs, launch() as browser:
+        found = weight_rows(browser, ours, theirs)
+        times: list[list[float]] = [[], []]
+        for _ in range(ROUNDS):
+            for values, home in zip(times, (ours, theirs), strict=True):
+                values.append(seconds_to_mathematics(browser, f"{home}/{CHAPTER}"))
+        what = f"{CHAPTER}, slow line and processor: readable mathematics, {ROUNDS} loads"
+        found.append(row(what, *times, shown="{:.1f}", unit=" s"))
+        for page in (LANDING, CHAPTER):
+            counts = [[axe_violations(browser, f"{home}/{page}")] for home in (ours, theirs)]
+            found.append(row(f"{page}: elements that axe-core objects to, light and dark", *counts))
+        found += lighthouse_rows(ours, theirs, lighthouse)
+        found.append(f"Chromium {browser.version}, Lighthouse {NPM['lighthouse']}, MathJax {NPM['mathjax']}.")
+    return found

@@ -58,20 +58,37 @@ def _squares(flat: Tensor) -> Tensors:
     return tuple([torch.dot(c, c) for c in flat.split(_CHUNK)]) if flat.numel() > _CHUNK else (torch.dot(flat, flat),)
 
 
-def measure(name: str, backward: bool, x: Tensor, index: Tensor, *, exact: bool, shifted: bool) -> Record:
-    """What ``x`` leaves behind: its entries at ``index``; if exact, sums over all, if shifted less the sample's mean."""
-    if x.requires_grad:
-        x = x.detach()
-    sample = torch.take(x, index)
-    if not exact:
-        return Record(name, backward, x.numel(), sample)
+def _finite(squares: Tensors) -> bool:
+    """Whether the sums are known to be finite: to read them keeps a device waiting."""
+    return squares[0].is_cpu and math.isfinite(sum([part.item() for part in squares]))
+
+
+def squares_of(x: Tensor) -> Tensors:
+    """Sum of the squares of all entries, in parts."""
     flat = _flat(x)
-    if (
-        backward
-    ):  # only the norm is asked for, and if it is finite, every entry is; but to read it keeps a device waiting
+    squares = _squares(flat)
+    return squares if _finite(squares) else _squares(flat.double())
+
+
+def norms_of(gradients: Sequence[tuple[int, Tensors]], scale: float) -> list[float]:
+    """Norms of the weights' gradients, from their numbers of entries, and samples or sums of squares."""
+    if not gradients:
+        return []
+    if gradients[0][1][0].ndim:
+        S = torch.cat([sample for _, (sample,) in gradients]).view(-1, _SAMPLE).double()
+        means = S.square_().mean(1).tolist()
+        sums = [numel * mean for (numel, _), mean in zip(gradients, means, strict=True)]
+    else:
+        sums = [sum([part.item() for part in parts]) for _, parts in gradients]
+    return [math.sqrt(total) / scale for total in sums]
+
+
+def measure(name: str, backward: bool, x: Tensor, index: Tensor, *, shifted: bool) -> Record:
+    """What ``x`` leaves behind if exact: its entries at ``index`` and sums over all, if shifted less the sample's mean."""
+    sample, flat = torch.take(x, index), _flat(x)
+    if backward:  # only the norm is asked for, and if it is finite, every entry is
         squares = _squares(flat)
-        told = x.is_cpu and all(math.isfinite(part.item()) for part in squares)
-        return Record(name, True, x.numel(), sample, () if told else torch.aminmax(flat), squares)
+        return Record(name, True, x.numel(), sample, () if _finite(squares) else torch.aminmax(flat), squares)
     extremes: Tensors = torch.aminmax(flat)
     shift: Tensors = ()
     if shifted:
@@ -127,7 +144,9 @@ def numbers_of(records: Sequence[Record], kinds: Mapping[str, str], scale: float
 
 def _make_exact(numbers: Tensor, records: Sequence[Record], factor: Sequence[float]) -> None:
     """Mean, variance and largest of all entries in place of the sample's; moments only where fp32 could hold the sums."""
-    values = iter(torch.stack([t for r in records for t in (*r.extremes, *r.sums)]).double().tolist())
+    parts = [t for r in records for t in (*r.extremes, *r.sums)]
+    one_by_one = records[0].sample.is_cpu  # several times quicker there, and on a device a wait for each
+    values = iter([t.item() for t in parts] if one_by_one else torch.stack(parts).double().tolist())
     rows = numbers[:, :3].tolist()
     for row, r, f in zip(rows, records, factor, strict=True):
         if r.extremes:

@@ -6,7 +6,7 @@ Nothing is left on the model but the hooks, and :meth:`Recorder.detach` takes th
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
-from labs._measure import Record, cancels, measure, numbers_of, spread
+from labs._measure import Record, Tensors, cancels, measure, norms_of, numbers_of, spread, squares_of
 
 _FUNCTIONS: dict[Callable[..., Any], str] = {
     **dict.fromkeys([F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.relu6], "relu"),
@@ -31,24 +31,25 @@ _COMPILED = (
 )
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def _tensors(value: Any) -> list[Tensor]:
     """The floating-point tensors in an output: a tensor, or tuples, lists, dicts and data classes of them."""
     if isinstance(value, Tensor):
-        if value.is_floating_point() and value.layout == torch.strided and value.numel() > 0:
-            yield value
-        return
+        fits = value.is_floating_point() and value.layout == torch.strided and value.numel() > 0
+        return [value] if fits else []
     if hasattr(value, "__dataclass_fields__"):
         value = vars(value)
     if isinstance(value, Mapping):
         value = tuple(value.values())
-    if isinstance(value, (tuple, list)):
-        for item in value:
-            yield from _tensors(item)
+    return [x for item in value for x in _tensors(item)] if isinstance(value, (tuple, list)) else []
+
+
+def _real(x: Tensor) -> Tensor:
+    return torch.view_as_real(x) if x.is_complex() else x
 
 
 def _equal_rows(W: Tensor, tolerance: float) -> bool:
     """Whether at least 3 of 4 neighbouring rows agree; not all, as an LSTM stacks the matrices of its gates."""
-    rows = W.detach().flatten(1)
+    rows = _real(W.detach()).flatten(1)
     if len(rows) < 2:
         return False
     near = (rows[1:] - rows[:-1]).abs().amax(1) <= tolerance * rows.abs().max()
@@ -97,6 +98,7 @@ class Step(NamedTuple):
     keys: list[tuple[str, bool]]
     numbers: Tensor
     dead: dict[str, tuple[Tensor, int]]
+    gradients: dict[str, float]
     squares: dict[str, tuple[float, float]]
     symmetric: set[str]
 
@@ -136,7 +138,7 @@ class Recorder:
         keep = self.handles.append
         keep(self.model.register_forward_pre_hook(self._enter))
         for name, module in self.modules.items():
-            keep(module.register_forward_hook(partial(self._output, name)))
+            keep(module.register_forward_hook(partial(self._output, name, _MODULES.get(type(module), ""))))
         keep(self.model.register_forward_hook(self._leave, always_call=True))
         for name, p in self.weights.items():
             keep(p.register_post_accumulate_grad_hook(partial(self._weight, name)))
@@ -154,6 +156,7 @@ class Recorder:
         self.kinds: dict[str, str] = {}
         self.calls: dict[str, int] = defaultdict(int)
         self.peaks: dict[str, tuple[Tensor, int]] = {}  # largest output of each unit, and the number of its inputs
+        self.gradients: dict[str, tuple[int, Tensors]] = {}  # of weights: entries, and their sample or sums of squares
         self.symmetric: set[str] = set()
         self.pending: tuple[str, Tensor] | None = None
         self.last, self.channels_first = "(input)", False
@@ -173,9 +176,8 @@ class Recorder:
             self.flush()
             self.modes.pop().__exit__(None, None, None)
 
-    def _output(self, name: str, module: nn.Module, args: Any, output: Any) -> None:
+    def _output(self, name: str, kind: str, module: nn.Module, args: Any, output: Any) -> None:
         with torch._C.DisableTorchFunction():  # our own calls need no watching
-            kind = _MODULES.get(type(module), "")
             if self.pending is not None:
                 if self.pending[1] is output:  # this module's own function: one layer, not two
                     kind, self.pending = self.pending[0], None
@@ -199,37 +201,56 @@ class Recorder:
             return
         self.calls[name] += 1
         for x in _tensors(output):
-            self._measure(self.records, name, False, x)
+            values = x.detach()
+            self._measure(self.records, name, False, values)
             if kind == "relu" and x.ndim >= 2:
-                units = 1 if x.ndim >= 4 or (x.ndim == 3 and self.channels_first) else x.ndim - 1
-                peak, inputs = x.detach().amax([d for d in range(x.ndim) if d != units]), x.numel() // x.shape[units]
-                if name in self.peaks and len(self.peaks[name][0]) == len(peak):
-                    peak, inputs = torch.maximum(peak, self.peaks[name][0]), inputs + self.peaks[name][1]
-                self.peaks[name] = peak, inputs
+                self._peak(name, values)
             # An activation in place may have cut off the layer before it (if that returned a view): then ask behind it.
             if x.requires_grad and (self.exact or not kind or x._version > 0):
                 handle = x.register_hook(partial(self._measure, self.records, name, True))
                 if x.is_leaf:  # a graph dies with its step, a leaf may live on
                     self.handles.append(handle)
 
+    def _peak(self, name: str, x: Tensor) -> None:
+        units = 1 if x.ndim >= 4 or (x.ndim == 3 and self.channels_first) else x.ndim - 1
+        others = 0 if x.ndim == 2 else [d for d in range(x.ndim) if d != units]
+        peak, inputs = x.amax(others), x.numel() // x.shape[units]
+        if name in self.peaks and len(self.peaks[name][0]) == len(peak):
+            peak, inputs = torch.maximum(peak, self.peaks[name][0]), inputs + self.peaks[name][1]
+        self.peaks[name] = peak, inputs
+
     def _measure(self, records: list[Record], name: str, backward: bool, x: Tensor) -> None:
-        index = self.indices.get((x.numel(), x.device))
+        if x.requires_grad:  # a gradient that is differentiated again
+            x = x.detach()
+        index = self._index(x)
+        if self.exact:
+            shifted = not backward and (self.shifted is None or name in self.shifted)
+            records.append(measure(name, backward, x, index, shifted=shifted))
+        else:
+            records.append(Record(name, backward, x.numel(), torch.take(x, index)))
+
+    def _index(self, x: Tensor) -> Tensor:
+        size = x.numel()
+        index = self.indices.get((size, x.device))
         if index is None:
-            self.indices[x.numel(), x.device] = index = spread(x.numel()).to(x.device)
-        shifted = self.exact and not backward and (self.shifted is None or name in self.shifted)
-        records.append(measure(name, backward, x, index, exact=self.exact, shifted=shifted))
+            self.indices[size, x.device] = index = spread(size).to(x.device)
+        return index
 
     def _weight(self, name: str, p: Tensor) -> None:
         grad = p.grad
         assert grad is not None  # that is when torch calls this
-        self._measure(self.records, name, True, grad.coalesce().values() if grad.is_sparse else grad)
+        values = _real(grad.detach().coalesce().values() if grad.is_sparse else grad.detach())
+        parts = squares_of(values) if self.exact else (torch.take(values, self._index(values)),)
+        self.gradients[name] = values.numel(), parts
         if name in self.suspects and _equal_rows(grad, 1e-3):
             self.symmetric.add(name)
 
     def _sample_weights(self) -> Tensor:
-        parts = [p.detach().reshape(-1)[:: max(1, p.numel() // 256) | 1] for p in self.weights.values() if p.ndim >= 2]
-        self.sizes = [len(part) for part in parts]
-        return torch.cat(parts).double() if parts else torch.zeros(0, dtype=torch.float64)
+        with torch.no_grad():
+            weights = [_real(p) for p in self.weights.values() if p.ndim >= 2]
+            parts = [W.reshape(-1)[:: max(1, W.numel() // 256) | 1] for W in weights]
+            self.sizes = [len(part) for part in parts]
+            return torch.cat(parts).double() if parts else torch.zeros(0, dtype=torch.float64)
 
     def end(self, step: int, scale: float) -> Step:
         """The step as numbers, in a few large operations and transfers; ValueError if no pass was seen."""
@@ -244,4 +265,5 @@ class Recorder:
         )
         keys, numbers = [(r.name, r.backward) for r in self.records], numbers_of(self.records, self.kinds, scale)
         self.shifted = {keys[i][0] for i in cancels(numbers[:, 1], numbers[:, 2]).nonzero().flatten()}
-        return Step(step, scale, self.kinds, self.calls, keys, numbers, self.peaks, squares, self.symmetric)
+        gradients = dict(zip(self.gradients, norms_of(list(self.gradients.values()), scale), strict=True))
+        return Step(step, scale, self.kinds, self.calls, keys, numbers, self.peaks, gradients, squares, self.symmetric)

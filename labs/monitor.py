@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from labs._measure import pool
 from labs._record import Recorder, Step
+from labs._replay import Kept
 from labs.origin import find_nonfinite_origin
 from labs.report import BAND, LayerReport, StabilityReport, judge
 
@@ -41,7 +42,7 @@ def _report(record: Step, exact: bool) -> StabilityReport:
         rows[key].append(i)
     names = [name for name in record.kinds if (name, False) in rows]
     owned: dict[str, list[str]] = defaultdict(list)
-    for weight in {**record.squares, **dict.fromkeys(name for name, _ in rows if name not in record.kinds)}:
+    for weight in record.squares | record.gradients:
         owner = weight.rpartition(".")[0]
         while owner and owner not in names:  # an attention's projection is never called: it belongs to its parent
             owner = owner.rpartition(".")[0]
@@ -57,7 +58,7 @@ def _report(record: Step, exact: bool) -> StabilityReport:
         peak, inputs = record.dead.get(name, (None, 0))
         if peak is not None and inputs >= _MIN_INPUTS:
             layer["dead"] = peak.le(0).double().mean().item()
-        norms = [pool(record.numbers[rows[w, True][-1:]])["norm"] for w in owned[name] if (w, True) in rows]
+        norms = [record.gradients[w] for w in owned[name] if w in record.gradients]
         if norms:
             layer["weight_gradient"] = math.hypot(*norms)
         old, change = (sum(record.squares[w][i] for w in owned[name] if w in record.squares) for i in (0, 1))
@@ -79,21 +80,15 @@ def _report(record: Step, exact: bool) -> StabilityReport:
 
 @contextmanager
 def _unchanged(model: nn.Module) -> Iterator[None]:
-    """Gradients, buffers and random numbers are afterwards what they were before, also after an exception."""
-    gradients = [(p, p.grad) for p in model.parameters()]
-    buffers = [(m, name, b, b.clone()) for m in model.modules() for name, b in m._buffers.items() if b is not None]
-    devices = {p.device for p in model.parameters() if p.is_cuda}
-    with torch.random.fork_rng(sorted(d.index or 0 for d in devices)):
-        try:
-            for p, _ in gradients:
-                p.grad = None
-            yield
-        finally:
-            for p, grad in gradients:
-                p.grad = grad
-            for module, name, buffer, value in buffers:
-                with torch.no_grad():
-                    module._buffers[name] = buffer.copy_(value)
+    """Everything in the model, and random numbers, are afterwards what they were before, also after an exception."""
+    keep = Kept(model, None, None)
+    for p in model.parameters():
+        keep.storage(p)  # an embedding with max_norm changes its own weights
+        keep.grads[p], p.grad = p.grad, None
+    try:
+        yield
+    finally:
+        keep.restore()
 
 
 def _loss(model: nn.Module, batch: Any, loss_fn: Callable[..., Tensor]) -> Tensor:

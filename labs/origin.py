@@ -159,13 +159,25 @@ _MASKABLE = (
 )
 
 
+def _mixes(operation: str) -> bool:
+    """Whether it adds up all that it reads, so that an Inf that was meant should not have come so far."""
+    layers = ("linear", "matmul", "einsum", "conv", "lstm", "gru", "rnn")
+    return operation.startswith(layers) or operation.endswith("_norm")
+
+
 def _meeting(origin: Step, towards: dict[Step, Step | None]) -> Step:
-    """Where an Inf that was meant, as in a mask, does harm: at the first NaN, or else where a whole row is masked."""
+    """Where an Inf that was meant, as in a mask, does harm: at the first NaN, or else where a whole row is masked.
+
+    If it reached a layer before that, harm was done earlier: by the softmax or the like that let it out, or where it was made.
+    """
     way = _way(origin, towards)[:-1]
     met = next((step for step in way if step.nan), None)
     while met and (earlier := [cause for cause in met.causes if cause.nan and not cause.leaf]):
         met = earlier[0]
     met = met or next((step for step in way if step.operation in _MASKABLE), origin)
+    before = way[: way.index(met) + 1] if met in way else []
+    if origin.fill and (layer := next((i for i, step in enumerate(before) if _mixes(step.operation)), 0)):
+        return next((step for step in reversed(before[:layer]) if step.operation in _MASKABLE), origin)
     allowed = {"number": (met.operation,), "mask": (*_MASKABLE, "sub"), "minus": _MASKABLE}.get(origin.fill, ())
     return met if met.operation in allowed else origin
 
@@ -238,6 +250,8 @@ def _report(model: nn.Module, optimizer: Any, run: Recorder, path: list[Step], o
     why, slope, remedy = next((words for names, words in _RULES.items() if rule in names.split()), _OTHER)
     if operation in ("add", "sub") and not origin.nan:
         why, slope, remedy = _OTHER
+    if operation in _MASKABLE and not origin.nan:
+        why = "the result of a masked entry, or of a row of them, is -Inf, and what follows reads it"
     if origin.leaf:
         phase, operation, module, source = origin.leaf, path[1].operation, path[1].module, path[1].source
         module = origin.tensor.split(" of ")[-1].rpartition(".")[0] if origin.tensor else module

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import random
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -388,6 +391,33 @@ def test_the_model_stays_as_it_was(fail: str) -> None:
     assert not torch.overrides._get_current_function_mode_stack()
 
 
+@pytest.mark.parametrize("fail", [False, True])
+def test_what_a_forward_pass_changes_by_itself_is_undone(fail: bool) -> None:
+    class Restless(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.head = nn.Embedding(5, 4, max_norm=0.1), nn.Linear(4, 3)
+            self.calls, self.seen = 0, [0.0]
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            self.seen.append(random.random() * np.random.rand())
+            return self.head(self.table(x))
+
+    net, x = Restless(), torch.arange(5)
+    before, drawn = state(net), (random.getstate(), str(np.random.get_state()))
+
+    def loss(out: Tensor) -> Tensor:
+        if fail:
+            raise RuntimeError("boom")
+        return out.square().mean()
+
+    with pytest.raises(RuntimeError, match="boom") if fail else nullcontext():
+        stability_report(net, x, loss)
+    assert same(before, state(net)) and (net.calls, net.seen) == (0, [0.0])
+    assert drawn == (random.getstate(), str(np.random.get_state()))
+
+
 @pytest.mark.parametrize("every", [1, 3])
 def test_training_is_the_same_with_and_without(every: int) -> None:
     def train(watch: bool) -> list[Tensor]:
@@ -580,6 +610,28 @@ def test_sparse_gradients_and_an_empty_output() -> None:
     net = nn.Sequential(nn.Embedding(20, 4, sparse=True), Pair())
     report = stability_report(net, torch.arange(20), lambda out: out["sum"][0].square().sum())
     assert report.layers[0].weight_gradient
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_complex_weights(exact: bool) -> None:
+    class Spectral(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.filter = nn.Linear(8, 8), nn.Parameter(torch.randn(5, 1, dtype=torch.cfloat))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.fft.irfft(torch.fft.rfft(self.inner(x)) * self.filter[:, 0], n=8)
+
+    net, x = Spectral(), torch.randn(32, 8, generator=gen(1))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    with StabilityMonitor(net, every=1, exact=exact) as monitor:
+        net(x).square().mean().backward()
+        optimizer.step()
+        monitor.step()
+    layer = next(r for r in monitor.report.layers if r.name == "(model)")
+    assert net.filter.grad is not None
+    assert layer.weight_gradient == pytest.approx(net.filter.grad.norm().item(), rel=1e-4 if exact else 0.2)
+    assert layer.update_ratio and monitor.report.verdict == "healthy"
 
 
 def test_prints_in_a_terminal_in_a_notebook_and_as_a_dict() -> None:

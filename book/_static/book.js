@@ -40,6 +40,10 @@ for (const nav of document.querySelectorAll("nav[popover]")) {
   nav.addEventListener("click", (event) => { if (event.target.closest("a") && nav.matches(":popover-open")) nav.hidePopover(); });
 }
 
+// ---- The page that is open is in sight in the list of chapters ----
+const chapters = byId("book-nav"), here = chapters.querySelector("[aria-current]");
+if (here) chapters.scrollTop = here.offsetTop - chapters.clientHeight / 2;
+
 // ---- Only what really scrolls sideways is a stop for the keyboard ----
 const scrollers = document.querySelectorAll(".formula, .pst-scrollable-table-container, .highlight pre, .output pre");
 const watch = new ResizeObserver((entries) => {
@@ -50,7 +54,7 @@ const watch = new ResizeObserver((entries) => {
       target.tabIndex = 0;
       target.setAttribute("role", "group");
       target.setAttribute("aria-label", target.matches(".formula") ? "formula" : target.matches("pre") ? "code" : "table");
-    } else for (const name of ["tabindex", "role", "aria-label"]) target.removeAttribute(name);
+    } else if (target !== document.activeElement) for (const name of ["tabindex", "role", "aria-label"]) target.removeAttribute(name);
   }
 });
 for (const scroller of scrollers) watch.observe(scroller);
@@ -83,7 +87,9 @@ for (const id of links.keys()) {
   if (heading) sight.observe(heading);
 }
 
-// ---- On paper every fold is open, except hints and solutions that the reader has left closed ----
+// ---- Paper is white; every fold on it is open, except hints and solutions that the reader has left closed ----
+addEventListener("afterprint", applyScheme);
 addEventListener("beforeprint", () => {
+  document.documentElement.dataset.theme = "light";
   for (const fold of document.querySelectorAll("details.going-further, details.hide")) fold.open = true;
 });

@@ -8,6 +8,7 @@ sheet and the fonts in ``_static/katex`` are of one version; a mismatch shrinks 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +28,7 @@ const render = ([tex, displayMode]) => {
   catch (error) { return {error: error.message} } }
 process.stdout.write(JSON.stringify(items.map(render)))
 """
+CLOSING = re.compile(r"[)\],.;:!?’”…]+")  # what follows a formula on its line
 RENDERED: dict[tuple[str, bool], dict[str, str]] = {}
 
 
@@ -60,6 +62,16 @@ def render(formulas: list[tuple[str, bool]], macros: dict[str, str]) -> list[dic
     return [RENDERED[f] for f in formulas]
 
 
+def join_punctuation(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Hand a formula what must not begin the next line: browsers may break a line after any inline block, even before a full stop."""
+    if app.builder.format == "html":
+        for formula in list(doctree.findall(nodes.math)):
+            following = formula.next_node(descend=False, siblings=True)
+            if isinstance(following, nodes.Text) and (found := CLOSING.match(following)):
+                formula["closing"] = found[0]
+                following.parent.replace(following, nodes.Text(following[found.end() :]))
+
+
 def prerender_page(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Render a page's formulas in one call, before the writer asks for them one by one."""
     if app.builder.format == "html":
@@ -77,7 +89,12 @@ def _html(translator: Any, node: nodes.Element, display: bool) -> str:
 
 
 def visit_inline(translator: Any, node: nodes.math) -> None:
-    translator.body.append(f'<span class="math notranslate nohighlight">{_html(translator, node, False)}</span>')
+    formula = f'<span class="math notranslate nohighlight">{_html(translator, node, False)}</span>'
+    if closing := node.get("closing"):
+        between = '</span>{}<span class="katex-base">'  # where a formula may break
+        formula = formula.replace(between.format(""), between.format("<wbr>"))
+        formula = f'<span class="joined">{formula}{translator.encode(closing)}</span>'
+    translator.body.append(formula)
     raise nodes.SkipNode
 
 
@@ -98,5 +115,6 @@ def visit_block(translator: Any, node: nodes.math_block) -> None:
 def setup(app: Sphinx) -> None:
     app.add_config_value("book_macros", {}, "html")
     app.add_html_math_renderer("bookkatex", (visit_inline, None), (visit_block, None))
+    app.connect("doctree-resolved", join_punctuation)
     app.connect("doctree-resolved", prerender_page)
     app.add_css_file("katex/katex.min.css")

@@ -150,10 +150,14 @@ def controls(name: str, preset: dict[str, Any]) -> str:
 </form>"""
 
 
-def opening(name: str, preset: dict[str, Any], alone: str) -> str:
-    """Everything above the caption; ``alone`` is the address of the page that holds the figure alone."""
-    return f"""<figure class="live-figure" id="{name}" data-alone="{alone}">
-<ul class="live-legend"><li class="live-forward">forward: <span class="live-math">h<sup>t</sup></span>, bottom to top</li>
+def opening(name: str, alone: str) -> str:
+    """The beginning of a figure, whose caption comes first: it says what to try. ``alone`` is the page with nothing else on it."""
+    return f'<figure class="live-figure" id="{name}" data-alone="{alone}">'
+
+
+def plot_and_controls(name: str, preset: dict[str, Any], alone: str) -> str:
+    """Everything below the caption."""
+    return f"""<ul class="live-legend"><li class="live-forward">forward: <span class="live-math">h<sup>t</sup></span>, bottom to top</li>
 <li class="live-backward">backward: <span class="live-math">δ<sup>t</sup></span>, top to bottom</li><li class="live-theory">theory</li></ul>
 <svg class="live-plot" role="img" aria-label="Signal of every layer; drawn once scripts run"></svg>
 <p class="live-verdict"></p><p class="live-hidden" role="status"></p>
@@ -166,17 +170,21 @@ def opening(name: str, preset: dict[str, Any], alone: str) -> str:
 <a class="live-alone" href="{alone}">the figure alone, to fill the screen</a></p>
 <label for="{name}-embed">For a course site:</label>
 <textarea id="{name}-embed" class="live-embed" rows="3" readonly></textarea></details>
-<figcaption>"""
+</figure>"""
+
+
+def address_alone(translator: Any) -> str:
+    """Where the page that holds the figure alone lies, seen from the page being written."""
+    return translator.builder.get_relative_uri(translator.builder.current_docname, PAGE)
 
 
 def visit(translator: Any, node: live_figure) -> None:
-    builder = translator.builder
-    alone = builder.get_relative_uri(builder.current_docname, PAGE)
-    translator.body.append(opening(node["ids"][0], node["preset"], alone))
+    translator.body.append(opening(node["ids"][0], address_alone(translator)) + "<figcaption>")
 
 
 def depart(translator: Any, node: live_figure) -> None:
-    translator.body.append("</figcaption></figure>\n")
+    below = plot_and_controls(node["ids"][0], node["preset"], address_alone(translator))
+    translator.body.append(f"</figcaption>\n{below}\n")
 
 
 def load_scripts(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
@@ -189,7 +197,7 @@ def load_scripts(app: Sphinx, pagename: str, templatename: str, context: dict[st
 
 def page_alone(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     """The page that holds the figure alone."""
-    figure = opening("live", PRESET, "live.html") + "</figcaption></figure>"
+    figure = opening("live", "live.html") + plot_and_controls("live", PRESET, "live.html")
     yield PAGE, {"title": "Live figure", "figure": figure}, "live.html"
 
 

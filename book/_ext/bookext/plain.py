@@ -17,11 +17,13 @@ SIGNS = {
     "varepsilon": "ε", "varphi": "φ", "cdot": "·", "times": "×", "le": "≤", "leq": "≤", "ge": "≥", "geq": "≥", "ne": "≠", "neq": "≠",
     "approx": "≈", "sim": "∼", "pm": "±", "infty": "∞", "partial": "∂", "nabla": "∇", "sum": "∑", "prod": "∏", "int": "∫", "to": "→",
     "in": "∈", "odot": "⊙", "ldots": "…", "dots": "…", "cdots": "…", "prime": "′", "ell": "ℓ", "sqrt": "√", "quad": " ", "qquad": " ",
+    "lVert": "‖", "rVert": "‖", "Vert": "‖", "lvert": "|", "rvert": "|", "lfloor": "⌊", "rfloor": "⌋", "circ": "∘", "ll": "≪",
+    "propto": "∝", "mapsto": "↦", "leftarrow": "←", "longrightarrow": "→", "Rightarrow": "⇒", "Longrightarrow": "⇒", "leftrightarrow": "↔",
     "displaystyle": "", "textstyle": "", "limits": "", "middle": "",
 }  # fmt: skip
 FRACTION = re.compile(r"\\[dt]?frac\s*(?:\{([^{}]*)\}|(\w))\s*(?:\{([^{}]*)\}|(\w))")
 WRAPPER = re.compile(
-    r"\\(?:mathrm|mathsf|mathbf|mathcal|mathbb|boldsymbol|text|operatorname\*?|bar|hat|tilde|label|tag)\s*\{([^{}]*)\}"
+    r"\\(?:mathrm|mathsf|mathbf|mathcal|mathbb|boldsymbol|text|texttt|operatorname\*?|bar|hat|tilde|widetilde|label|tag)\s*\{([^{}]*)\}"
 )
 
 
@@ -50,12 +52,12 @@ def tex_to_text(tex: str) -> str:
 def plain_text(node: nodes.Node) -> str:
     """The words of a node; formulas in one line of letters, code cells and drawings left out."""
     if isinstance(node, nodes.math | nodes.math_block):
-        return tex_to_text(node.astext())
+        return tex_to_text(node.astext()) + node.get("closing", "")
     if isinstance(node, nodes.Text):
         return str(node)
     if isinstance(node, addnodes.pending_xref) and not node.get("refexplicit"):
         return node["reftarget"] if node.get("refdomain") == "py" else ""  # what it will show stands elsewhere
-    if isinstance(node, nodes.raw | nodes.comment | nodes.literal_block | nodes.target | nodes.substitution_definition):
+    if isinstance(node, nodes.raw | nodes.comment | nodes.literal_block | nodes.target | addnodes.desc_signature):
         return ""
     between = "" if isinstance(node, nodes.TextElement) else " "
     return between.join(plain_text(child) for child in node.children)

@@ -1,4 +1,4 @@
-"""The search index: an entry for each section, each numbered equation and each function of ``labs``.
+"""The search index: an entry for each section, numbered equation, symbol and function of ``labs``.
 
 Sphinx's own index holds words, as English splits them, and leads to pages. Here a reader looks for a symbol, for the name of a
 formula or for a Chinese term, and wants the section. The terms of the lecture map belong to the sections they lead to. The index
@@ -17,11 +17,12 @@ from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.util import docname_join
 
 from .plain import plain_text
 from .source import book_pages
 
-LECTURE_MAP = "book/appendix/lecture-map"
+LECTURE_MAP, LEDGER, NOTATION = "book/appendix/lecture-map", "book/appendix/ledger", "book/notation"
 
 
 @dataclass
@@ -61,15 +62,19 @@ def section_entries(env: BuildEnvironment, docname: str, document: nodes.documen
         yield Entry(docname, [] if top else list(section["ids"]), title, squeeze(text))
 
 
+def equation_number(env: BuildEnvironment, docname: str, label: str) -> str:
+    """The number that a page prints beside an equation."""
+    numbers = env.toc_fignumbers.get(docname, {}).get("displaymath", {})
+    return ".".join(map(str, numbers.get(f"equation-{label}", ())))
+
+
 def equation_entries(env: BuildEnvironment, docname: str, document: nodes.document) -> Iterator[Entry]:
     """The numbered equations of a page, by the names in their labels: ``eq-xavier-compromise`` is 'xavier compromise'."""
-    numbers = env.toc_fignumbers.get(docname, {}).get("displaymath", {})
     for block in document.findall(nodes.math_block):
         if label := block.get("label"):
-            anchor = f"equation-{label}"
-            number = ".".join(map(str, numbers.get(anchor, ())))
             name = re.sub(r"^(eq|def|asm)-", "", label).replace("-", " ")
-            yield Entry(docname, [anchor], squeeze(f"Equation {number} {name}"), plain_text(block))
+            title = squeeze(f"Equation {equation_number(env, docname, label)} {name}")
+            yield Entry(docname, [f"equation-{label}"], title, plain_text(block))
 
 
 def function_entries(docname: str, document: nodes.document) -> Iterator[Entry]:
@@ -79,7 +84,32 @@ def function_entries(docname: str, document: nodes.document) -> Iterator[Entry]:
             if signature.parent is description and signature["ids"]:
                 content = next((c for c in description.children if isinstance(c, addnodes.desc_content)), None)
                 first = next(content.findall(nodes.paragraph), nodes.paragraph()) if content else nodes.paragraph()
-                yield Entry(docname, signature["ids"][:1], signature["ids"][0], squeeze(plain_text(first)))
+                if not (text := squeeze(plain_text(first))).startswith("Alias for field"):
+                    yield Entry(docname, signature["ids"][:1], signature["ids"][0], text)
+
+
+def symbol_entries(docname: str, document: nodes.document) -> Iterator[Entry]:
+    """The rows of the table of notation: a symbol leads to what it means."""
+    for body in document.findall(nodes.tbody):
+        for row in body.findall(nodes.row):
+            symbol, meaning = (squeeze(plain_text(cell)) for cell in row.children[:2])
+            yield Entry(docname, [], f"Symbol {symbol}", meaning)
+
+
+def show_references(env: BuildEnvironment, document: nodes.document) -> None:
+    """Put a title where a page refers to a section or a page without words of its own; the text would have a hole there."""
+    labels = env.get_domain("std").labels  # type: ignore[attr-defined]
+    equations = env.get_domain("math").equations  # type: ignore[attr-defined]
+    for reference in list(document.findall(addnodes.pending_xref)):
+        target, title = reference["reftarget"], ""
+        if reference.get("reftype") == "doc" and (page := env.titles.get(docname_join(reference["refdoc"], target))):
+            title = page.astext()
+        elif reference.get("reftype") == "ref":
+            title = labels.get(target, ("", "", ""))[2]
+        elif reference.get("reftype") == "eq":
+            title = f"({equation_number(env, equations[target][0], target)})" if target in equations else ""
+        if title and not reference.get("refexplicit"):
+            reference.replace_self(nodes.Text(title))
 
 
 def add_lecture_terms(env: BuildEnvironment, entries: list[Entry]) -> None:
@@ -100,7 +130,10 @@ def collect(env: BuildEnvironment) -> list[Entry]:
     entries: list[Entry] = []
     for docname in filter(None, (env.path2doc(str(path)) for path in book_pages())):
         document = env.get_doctree(docname)
-        entries += section_entries(env, docname, document)
+        show_references(env, document)
+        sections = list(section_entries(env, docname, document))
+        entries += sections[:1] if docname == LEDGER else sections  # the ledger repeats every chapter
+        entries += symbol_entries(docname, document) if docname == NOTATION else ()
         entries += equation_entries(env, docname, document)
         entries += function_entries(docname, document)
     if LECTURE_MAP in env.found_docs:
@@ -114,7 +147,7 @@ def write_index(app: Sphinx, error: Exception | None) -> None:
         return
     entries = collect(app.env)
     docnames = list(dict.fromkeys(e.docname for e in entries))
-    titles = {e.docname: e.title for e in reversed(entries) if not e.ids}
+    titles = {e.docname: e.title for e in reversed(entries) if not e.ids}  # a page's first entry is the page
     pages = [[app.builder.get_target_uri(d), titles[d]] for d in docnames]
     rows = [
         [docnames.index(e.docname), e.ids[0] if e.ids else "", e.title, " · ".join(e.terms), e.text] for e in entries

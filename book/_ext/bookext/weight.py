@@ -37,7 +37,13 @@ REPAIRS = [  # (what the theme and the extensions write, what a page needs), app
     # marks for scripts that are not here
     (re.compile(r' class="sd-card-text"'), ""),
     (re.compile(r' class="tex2jax_ignore mathjax_ignore"'), ""),
-    (re.compile(r'<pre><span></span>'), "<pre>"),
+    # what may scroll can be reached by keyboard; the script takes that back where nothing scrolls
+    (re.compile(r'<pre>(?:<span></span>)?'), '<pre tabindex="0">'),
+    (re.compile(r'<div class="pst-scrollable-table-container">'), '<div class="pst-scrollable-table-container" tabindex="0">'),
+    # KaTeX gives a box that lies below the line a negative height, which CSS does not have and browsers pass over
+    (re.compile(r'(?<=style=")height:-[\d.]+em;'), ""),
+    # Chinese, outside of tags, said to be Chinese: for voices, hyphenation and the choice of glyphs
+    (re.compile(r'[\u4e00-\u9fff]+(?:[ ·]*[\u4e00-\u9fff]+)*(?=[^<>]*<)'), r'<span lang="zh-Hans">\g<0></span>'),
 ]  # fmt: skip
 IMAGE = re.compile(r'<img (?![^>]*\bloading=)([^>]*?src="([^"]+)"[^>]*?)\s*/?>')
 

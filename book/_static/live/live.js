@@ -93,7 +93,7 @@ window.liveFigures = [];
     return made;
   }
 
-  /** What every drawing has, made once: zones below, then axes, theory, signals, and marks on top. */
+  /** What every drawing has, made once: zones below, then axes, theory, signals, labels, and marks on top. */
   function scene(svg, id) {
     const defs = element("defs", {}, svg);
     const clip = element("rect", {}, element("clipPath", { id: `${id}-clip` }, defs));
@@ -109,7 +109,8 @@ window.liveFigures = [];
     const curve = (name) => element("path", { class: `live-curve live-${name}` }, clipped);
     const curves = { forward: curve("forward"), backward: curve("backward") };
     curves.theory = { forward: curve("theory"), backward: curve("theory") };
-    return { clip, zones, axes, curves, marks: element("g", { class: "live-marks" }, svg) };
+    const labels = element("g", { class: "live-labels" }, svg);
+    return { clip, zones, axes, labels, curves, marks: element("g", { class: "live-marks" }, svg) };
   }
 
   /** Where a layer and a size stand in the drawing. */
@@ -121,7 +122,7 @@ window.liveFigures = [];
   }
 
   /** Zones, ticks and labels: drawn only when one of them changes. */
-  function drawFrame({ clip, zones, axes }, { left, right, top, bottom, low, high, x, y }, depth, formatName) {
+  function drawFrame({ clip, zones, axes, labels }, { left, right, top, bottom, low, high, x, y }, depth, formatName) {
     const format = liveSignal.FORMATS[formatName], frame = { x: left, width: right - left };
     const set = (node, attributes) => Object.entries(attributes).forEach(([k, v]) => node.setAttribute(k, v));
     const inside = (value) => Math.min(Math.max(y(value), top), bottom);
@@ -132,7 +133,8 @@ window.liveFigures = [];
     cover(zones.under, 10 ** low, Math.max(format.smallestSubnormal, 10 ** low));
 
     axes.replaceChildren();
-    const label = (attributes, text) => element("text", attributes, axes, text);
+    labels.replaceChildren();
+    const label = (attributes, text) => element("text", attributes, labels, text);
     for (const k of multiples(low, high, step((28 * (high - low)) / (bottom - top)))) {
       const at = y(10 ** k);
       element("line", { x1: left, x2: right, y1: at, y2: at }, axes);
@@ -143,8 +145,8 @@ window.liveFigures = [];
     }
     label({ x: 4, y: 13 }, "root mean square (log scale)");
     label({ x: right, y: bottom + 31, "text-anchor": "end" }, "layer t");
-    label({ x: (left + right) / 2, y: y(BAND.high) + 14, "text-anchor": "middle" }, "safe band");
-    const note = (at, text) => label({ x: right - 6, y: at, "text-anchor": "end", class: "live-note" }, text);
+    const note = (at, text, side = { x: right - 6, "text-anchor": "end" }) => label({ ...side, y: at, class: "live-note" }, text);
+    note(y(BAND.high) + 14, "safe band", { x: left + 6 });
     if (format.max < 10 ** high) note(inside(format.max) - 5, `beyond ${formatName}`);
     if (format.smallestSubnormal > 10 ** low) note(inside(format.smallestSubnormal) + 14, `0 in ${formatName}`);
   }
@@ -260,7 +262,7 @@ window.liveFigures = [];
       svg.setAttribute("aria-label", `Signal of every layer on a log axis. ${words}`);
       find(".live-link").href = address;
       find(".live-alone").href = alone;
-      find(".live-embed").value = `<iframe src="${alone}" title="Live figure" width="100%" height="640"></iframe>`;
+      find(".live-embed").value = `<iframe src="${alone}" title="Live figure" width="100%" height="720"></iframe>`;
       if (find(".live-data").open) find(".live-table").innerHTML = table(result, theory);
       if (!changed) return;
       find("[role=status]").textContent = words;
