@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import os
+import shlex
 import sys
 import zipfile
 from datetime import datetime
@@ -20,7 +22,7 @@ set -euo pipefail
 chmod -R go= /autograder/source
 apt-get update -qq && apt-get install -y -qq python3 python3-venv > /dev/null
 python3 -m venv /opt/grader
-/opt/grader/bin/pip install -q -r /autograder/source/requirements.txt --extra-index-url https://download.pytorch.org/whl/cpu
+PIP_EXTRA_INDEX_URL=INDEX /opt/grader/bin/pip install -q -r /autograder/source/requirements.txt
 """
 RUN = """#!/usr/bin/env bash
 cd /autograder/source
@@ -37,7 +39,9 @@ def make_zip(name: str, secret: bytes, target: Path, roster: Path | None = None)
         for line in (ROOT / "requirements.txt").read_text().splitlines()
         if line.partition("==")[0].lower() in NEEDED
     ]
-    files = {"setup.sh": SETUP, "run_autograder": RUN.replace("HOMEWORK", name), "requirements.txt": "\n".join(pins)}
+    index = shlex.quote(os.environ.get("PIP_EXTRA_INDEX_URL", ""))  # of PyTorch without CUDA, as the README says
+    setup, run = SETUP.replace("INDEX /", f"{index} /"), RUN.replace("HOMEWORK", name)
+    files = {"setup.sh": setup, "run_autograder": run, "requirements.txt": "\n".join(pins)}
     files["secret"] = hmac.digest(secret, f"gradescope {name}".encode(), hashlib.sha256).hex()
     if roster:
         files["roster.csv"] = roster.read_text("utf-8-sig")
@@ -65,6 +69,7 @@ def results(record: batch.Record) -> dict[str, Any]:
                               "max_score": full, "output": "\n".join(filter(None, said)),
                               "visibility": "visible" if public else "after_due_date"})  # fmt: skip
     said = [
+        *(["handed in late"] if record["late"] else []),
         *record["notes"],
         *record["cells"],
         *(f"question {r['question']}: a person reads it" for r in record["results"] if r["state"] == "to read"),

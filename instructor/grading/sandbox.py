@@ -196,7 +196,8 @@ class Session(checks.Student):
             return {"failed": f"`{request['name']}` {lost}"}
 
     def _send(self, message: Any) -> None:
-        assert self.channel
+        if self.channel is None:
+            raise Lost(self._why(False))
         try:
             self.channel.settimeout(self.sandbox.seconds)
             self.channel.sendall(plain.dumps(message))

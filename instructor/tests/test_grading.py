@@ -36,6 +36,8 @@ def autograder(folder: Path) -> list[str]:
     gradescope.make_zip("hw1", SECRET, folder / "autograder.zip")
     zipfile.ZipFile(folder / "autograder.zip").extractall(folder / "source")
     (folder / "autograder.zip").unlink()
+    shutil.copy(folder / "source" / "run_autograder", folder)  # as Gradescope does, and makes it executable
+    (folder / "run_autograder").chmod(0o700)
     subprocess.run(["chmod", "-R", "go=", *folder.iterdir()], check=True)
     return [sys.executable, str(HERE / "container.py"), str(folder)]
 

@@ -125,7 +125,7 @@ def test_points_headings_and_questions_agree(name: str) -> None:
         assert int(points) == sum(p for part, p in asked.items() if part[0] == number), number
     said_at_the_top = yaml.safe_load(text.split("---")[1])["homework"]
     assert said_at_the_top["points"] == sum(asked.values()) == 30 and 60 <= said_at_the_top["minutes"] <= 90
-    listed = re.search(r"hw\.summary\((.*)\)", text)
+    listed = re.search(r"hw\.summary\((.*?)\)", text, re.DOTALL)
     assert listed and re.findall(r'"(\w+)"', listed[1]) == list(asked)
 
 
