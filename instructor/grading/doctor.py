@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -62,6 +63,8 @@ def promises(tier: int, secrets: Sequence[Path], wrapper: Sequence[str] = ()) ->
 def choose(secrets: Sequence[Path]) -> tuple[int, str]:
     """The best tier all of whose promises hold here (3: none), and the findings as text."""
     lines, chosen = [], 3
+    if Path(sys.prefix).is_relative_to("/tmp"):
+        lines = [f"{sys.prefix} lies in /tmp, of which a submission has one of its own: move the repository elsewhere"]
     for tier, name in ((1, "bubblewrap"), (2, "another user, inside a container")):
         kept = promises(tier, secrets)
         lines += [f"tier {tier}, {name}:" + ("" if kept else " cannot run here")]

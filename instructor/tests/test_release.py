@@ -155,7 +155,7 @@ def test_the_site_holds_no_solution():
         pytest.fail("There is no built site in _build/html: run `make book` first (`make test` does).")
     paths = files_under(SITE)
     names = {p.relative_to(SITE).as_posix() for p in paths}
-    assert {"searchindex.js", "_sources/book/homework/hw1.md", "book/homework/hw1.html"} <= names
+    assert {"_static/search-index.js", "_sources/book/homework/hw1.md", "book/homework/hw1.html"} <= names
     assert leaks(paths) == []
 
 

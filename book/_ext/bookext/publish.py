@@ -81,7 +81,8 @@ def keep_versions(site: Path, archives: Path) -> list[str]:
         target = site / "versions" / tag
         target.mkdir(parents=True)
         with tarfile.open(archive) as packed:
-            packed.extractall(target, filter="data")
+            packed.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.0 to 3.11.3 have none
+            packed.extractall(target)
         if not (target / "index.html").exists():
             raise ValueError(f"{archive}: there is no index.html in it")
         tags.append(tag)
