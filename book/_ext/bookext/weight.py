@@ -112,7 +112,8 @@ def lighten(app: Sphinx, error: Exception | None) -> None:
         return
     site = Path(app.outdir)
     static = site / "_static"
-    (static / "site.css").write_text(bundle(static), "utf8")
+    if all((static / name).exists() for name in SHEETS):  # Sphinx copies nothing where no page is out of date
+        (static / "site.css").write_text(bundle(static), "utf8")
     for image in (site / "_images").glob("*.svg"):
         image.write_text(slim_svg(image.read_text("utf8")), "utf8")
     everything = ""
