@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
+import importlib
 import importlib.abc
 import importlib.machinery
 import inspect
@@ -102,6 +104,10 @@ class Notebook:
         self.transform = TransformerManager().transform_cell
         self.missing = StubFinder()
         sys.meta_path.append(self.missing)
+        sys.path.insert(0, "")  # modules that %%writefile made
+        with contextlib.suppress(ImportError):  # bars without widgets
+            tqdm = importlib.import_module("tqdm")
+            vars(tqdm)["notebook"] = sys.modules["tqdm.notebook"] = tqdm
         shell = Shell(lambda code: self._execute(code, "<magic>"))
         vars(IPython.core.getipython)["get_ipython"] = vars(IPython)["get_ipython"] = lambda: shell
         self.namespace.update(get_ipython=lambda: shell, display=display)

@@ -168,7 +168,7 @@ def _arguments(encoded: Any, request: dict[str, Any]) -> Any:
 def _at(expression: Any, point: dict[str, float]) -> Any:
     import sympy
 
-    expression = sympy.sympify(expression)
+    expression = sympy.sympify(expression, locals={name: sympy.Symbol(name) for name in point})
     if not isinstance(expression, sympy.Expr):
         raise TypeError(f"expected an expression, got a {type(expression).__name__}")
     values = {symbol: point[symbol.name] for symbol in expression.free_symbols if symbol.name in point}
