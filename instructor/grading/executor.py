@@ -151,6 +151,7 @@ class Executor:
             return
         os.close(tell)
         prctl(38, 1)  # no new privileges
+        prctl(36, 1)  # orphans become this process's children
         if self.tier == 1:
             call("capset", struct.pack("Ii", 0x20080522, 0), bytes(24))
         limits(self.memory)

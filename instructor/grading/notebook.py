@@ -176,7 +176,12 @@ def serve(channel: socket.socket) -> None:
     while line := lines.readline():
         if json.loads(line).get("kind") != "begin":
             continue
-        if (child := os.fork()) == 0:
+        try:
+            child = os.fork()
+        except OSError:  # no process left for this user
+            end_others(job["alone"])
+            child = os.fork()
+        if child == 0:
             try:
                 limit(seconds)
                 while (line := lines.readline()) and json.loads(line)["kind"] != "end":
@@ -184,7 +189,19 @@ def serve(channel: socket.socket) -> None:
             finally:
                 os._exit(0)
         _, status = os.waitpid(child, 0)
+        if status:
+            end_others(job["alone"])
         send(plain.dumps({"over": os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0}))
+
+
+def end_others(alone: bool) -> None:
+    """SIGKILL to whatever a question has left running, so that it does not cost the next; only where all of it is a student's."""
+    if alone:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            while True:  # what is not waited for still counts
+                os.waitpid(-1, 0)
 
 
 def limit(seconds: float) -> None:
