@@ -113,7 +113,7 @@ class Executor:
     def __init__(self, tier: int, uid: int, memory: int) -> None:
         self.tier, self.memory = tier, memory
         self.uid = uid if os.getuid() == 0 and tier < 3 else os.getuid()
-        self.child = self.victim = 0
+        self.child = self.session = self.victim = 0
         self.home = ""
         self.baseline = self._anonymous(os.getpid())
         self.shared_places = _writable_places() if tier == 2 else []
@@ -124,7 +124,7 @@ class Executor:
             self.home = tempfile.mkdtemp(prefix="submission-")
             os.chown(self.home, self.uid, -1)
         told, tell = os.pipe()
-        self.child = os.fork()
+        self.child = self.session = os.fork()
         if self.child == 0:
             try:
                 control.close()
@@ -185,7 +185,7 @@ class Executor:
         pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
         used = {pid: self._anonymous(pid) for pid in pids if pid not in (1, os.getpid())}
         if self.tier == 3:
-            used = {pid: mb for pid, mb in used.items() if _session(pid) == self.child}
+            used = {pid: mb for pid, mb in used.items() if self.session and _session(pid) == self.session}
         return {pid: max(mb - self.baseline, 0) for pid, mb in used.items() if mb >= 0}
 
     def watch(self) -> None:

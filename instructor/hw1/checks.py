@@ -160,9 +160,10 @@ def growing_pair(student, own, rng):
     usable = all(m.shape == (2, 2) and m.dtype.kind in "iuf" and np.isfinite(m).all() for m in (A, B))
     A, B = (A.astype(float), B.astype(float)) if usable else (np.eye(2), np.eye(2))
     radius = max(abs(np.linalg.eigvals(m)).max() for m in (A, B))
-    small = usable and radius < 1
+    small = usable and radius < 1 and A.any() and B.any()
     wrong = {
         "two 2 x 2 matrices of finite real numbers are asked for": not usable,
+        "with a matrix of zeros nothing grows": usable and not (A.any() and B.any()),
         "an eigenvalue is not below 1: eigenvalues of 0 are possible in a matrix that is not": not small,
     }
     yield check(0.5, small, "eigenvalues", wrong, expected="all below 1 in magnitude", got=radius)

@@ -58,14 +58,22 @@ def container(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(1, marks=pytest.mark.xdist_group("tier1")), pytest.param(2, marks=pytest.mark.xdist_group("tier2"))],
+    params=[
+        pytest.param(1, marks=pytest.mark.xdist_group("tier1")),
+        pytest.param(2, marks=pytest.mark.xdist_group("tier2")),
+    ],
 )
 def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
     """A sandbox of either tier, with short limits."""
     if request.param == 1 and not shutil.which("bwrap"):
         missing("bubblewrap", "Install it: `apt install bubblewrap`.")
     wrapper = request.getfixturevalue("container") if request.param == 2 else ()
-    made = Sandbox(request.param, slot=10 * request.param + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]), seconds=2, wrapper=wrapper)
+    made = Sandbox(
+        request.param,
+        slot=10 * request.param + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]),
+        seconds=2,
+        wrapper=wrapper,
+    )
     yield made
     made.close()
 
@@ -90,12 +98,20 @@ def left_behind(sandbox: Sandbox) -> list[str]:
     """Processes of the students' user, and files where a student may write, as the executor sees them."""
     uid = FIRST_UID + sandbox.slot
     found = [str(p) for p in psutil.process_iter(["uids", "cmdline"]) if p.info["uids"] and p.info["uids"].real == uid]
-    tree = [psutil.Process(sandbox.process.pid), *psutil.Process(sandbox.process.pid).children(recursive=True)] if sandbox.process else []
+    tree = (
+        [psutil.Process(sandbox.process.pid), *psutil.Process(sandbox.process.pid).children(recursive=True)]
+        if sandbox.process
+        else []
+    )
     roots = {f"/proc/{p.pid}/root" for p in tree[-1:]} | {""}
     for root in roots:
         for place in ("/tmp", "/var/tmp", "/dev/shm", "/run/lock", "/dev/mqueue"):
             for folder, _, files in os.walk(root + place):
-                found += [p for p in (folder, *(f"{folder}/{f}" for f in files)) if os.path.lexists(p) and os.lstat(p).st_uid == uid]
+                found += [
+                    p
+                    for p in (folder, *(f"{folder}/{f}" for f in files))
+                    if os.path.lexists(p) and os.lstat(p).st_uid == uid
+                ]
                 found += [f"{folder}/{f}" for f in files if f == "HOSTILE"]
     return found
 
@@ -139,7 +155,10 @@ COSTS = {
         {"3"},
     ),
     "memory": ("def layer_jacobian(W, h): return np.ones(10**11)", {"1"}),
-    "fork bomb": ("import os\ndef layer_jacobian(W, h):\n    while True:\n        try: os.fork()\n        except OSError: pass", {"1"}),
+    "fork bomb": (
+        "import os\ndef layer_jacobian(W, h):\n    while True:\n        try: os.fork()\n        except OSError: pass",
+        {"1"},
+    ),
 }
 
 

@@ -38,7 +38,6 @@ def outside_tmp() -> None:
         missing("an environment outside /tmp", "Submissions see a /tmp of their own: clone the repository elsewhere.")
 
 
-
 def handed_in(name: str, *, solved: bool, student: str) -> bytes:
     """A homework's notebook as its master solves it, or as it is released."""
     text = (ROOT / "instructor" / name / f"{name}.md").read_text("utf8")
@@ -65,7 +64,9 @@ def test_reference_full_and_blank_nothing(walled: Sandbox, name: str) -> None:
         for r in record["results"]:
             assert r["state"] == "to read" or r["points"] == r["out_of"], r
         assert not record["notes"] and not record["cells"]
-    blank = batch.grade(assignment, submissions.code_cells(handed_in(name, solved=False, student="s123")), "s123", walled)
+    blank = batch.grade(
+        assignment, submissions.code_cells(handed_in(name, solved=False, student="s123")), "s123", walled
+    )
     assert not sum(r["points"] for r in blank["results"]), blank
     assert not any(r["person"] for r in blank["results"]) and not blank["notes"]
 
@@ -112,7 +113,21 @@ def test_a_canvas_course_from_download_to_upload(tmp_path: Path) -> None:
     }
     for name, raw in files.items():
         (folder / name).write_bytes(raw)
-    call = ("grade", "hw1", folder, "--roster", roster, "--secret", secret, "--out", out, "--canvas", "Homework 1 (77)", "--late-percent", "10")
+    call = (
+        "grade",
+        "hw1",
+        folder,
+        "--roster",
+        roster,
+        "--secret",
+        secret,
+        "--out",
+        out,
+        "--canvas",
+        "Homework 1 (77)",
+        "--late-percent",
+        "10",
+    )
     first = command(*call)
     assert first.returncode == 0, first.stderr
     assert "6 graded now (tier 1)" in first.stdout and "nobody_999" in first.stdout
@@ -143,7 +158,9 @@ def test_a_canvas_course_from_download_to_upload(tmp_path: Path) -> None:
         writer = csv.DictWriter(file, sheet[0])
         writer.writeheader()
         writer.writerows(sheet)
-    (out / "overrides.csv").write_text("id,question,points,reason\ns2,ok,,the second file is right\ns3,total,7.5,talked to him\n", "utf8")
+    (out / "overrides.csv").write_text(
+        "id,question,points,reason\ns2,ok,,the second file is right\ns3,total,7.5,talked to him\n", "utf8"
+    )
     overrides = (out / "overrides.csv").read_bytes()
     assert command(*call).returncode == 0
     done = tree(out)
@@ -153,7 +170,10 @@ def test_a_canvas_course_from_download_to_upload(tmp_path: Path) -> None:
     assert by_id["s3"]["points"] == "7.5" and by_id["s3"]["state"] == "graded"
     assert float(by_id["s4"]["points"]) == pytest.approx(0.9 * full)
     canvas = {row["ID"]: row for row in rows(out / "canvas.csv")}
-    assert float(canvas["101"]["Homework 1 (77)"]) == full and canvas["106"]["Homework 1 (77)"] == canvas["105"]["Homework 1 (77)"] == ""
+    assert (
+        float(canvas["101"]["Homework 1 (77)"]) == full
+        and canvas["106"]["Homework 1 (77)"] == canvas["105"]["Homework 1 (77)"] == ""
+    )
     assert list(canvas["101"]) == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "Homework 1 (77)"]
 
     told = command("explain", "hw1", "s3", "--out", out)
@@ -172,11 +192,15 @@ def test_killed_in_the_middle_and_resumed(tmp_path: Path) -> None:
     for k in range(10):
         solved = handed_in("hw1", solved=True, student=f"s{k}")
         loop = json.loads(solved)
-        loop["cells"].insert(3, {**loop["cells"][1], "id": "loop", "cell_type": "code", "source": "import time\ntime.sleep(1.5)"})
+        loop["cells"].insert(
+            3, {**loop["cells"][1], "id": "loop", "cell_type": "code", "source": "import time\ntime.sleep(1.5)"}
+        )
         (folder / f"s{k}.ipynb").write_text(json.dumps(loop), "utf8")
     call = ["grade", "hw1", folder, "--secret", tmp_path / "secret", "--out", tmp_path / "out"]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    grader = subprocess.Popen([sys.executable, "-m", "instructor.grading", *map(str, call)], env=env, cwd=ROOT, stderr=subprocess.DEVNULL)
+    grader = subprocess.Popen(
+        [sys.executable, "-m", "instructor.grading", *map(str, call)], env=env, cwd=ROOT, stderr=subprocess.DEVNULL
+    )
     records = tmp_path / "out" / "records"
     deadline = time.monotonic() + 200
     while len(list(records.glob("s*.json"))) < 3 and time.monotonic() < deadline:
@@ -188,7 +212,11 @@ def test_killed_in_the_middle_and_resumed(tmp_path: Path) -> None:
     alive, deadline = [grader], time.monotonic() + 30  # on a busy machine the kernel takes a while to end a namespace
     while alive and time.monotonic() < deadline:
         time.sleep(0.2)
-        alive = [p for p in psutil.process_iter(["uids", "cmdline"]) if p.info["uids"] and p.info["uids"].real in (FIRST_UID, FIRST_UID + 1)]
+        alive = [
+            p
+            for p in psutil.process_iter(["uids", "cmdline"])
+            if p.info["uids"] and p.info["uids"].real in (FIRST_UID, FIRST_UID + 1)
+        ]
     assert not alive, alive
     resumed = command(*call)
     assert f"{10 - len(had)} graded now" in resumed.stdout, resumed
@@ -206,12 +234,25 @@ def test_without_isolation_it_refuses(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("x")
     (tmp_path / "secret").chmod(0o644)
     tmp_path.chmod(0o755)
-    call = [sys.executable, "-m", "instructor.grading", "grade", "hw1", str(tmp_path / "in"), "--secret", str(tmp_path / "secret"), "--out", str(tmp_path / "out")]
+    call = [
+        sys.executable,
+        "-m",
+        "instructor.grading",
+        "grade",
+        "hw1",
+        str(tmp_path / "in"),
+        "--secret",
+        str(tmp_path / "secret"),
+        "--out",
+        str(tmp_path / "out"),
+    ]
     env = {"PATH": "/nowhere", "PYTHONPATH": str(ROOT), "HOME": os.environ.get("HOME", "/")}
     refused = subprocess.run(call, env=env, capture_output=True, text=True, cwd=ROOT, timeout=300)
     assert refused.returncode == 2 and "Nothing was graded" in refused.stderr and "chosen: tier 3" in refused.stderr
     assert not (tmp_path / "out" / "grades.csv").exists()
-    inside = command("grade", "hw1", tmp_path / "in", "--secret", ROOT / "instructor" / "secret", "--out", tmp_path / "out")
+    inside = command(
+        "grade", "hw1", tmp_path / "in", "--secret", ROOT / "instructor" / "secret", "--out", tmp_path / "out"
+    )
     assert inside.returncode == 1 and "outside the repository" in inside.stderr
     assert not (ROOT / "instructor" / "secret").exists()
 
@@ -246,7 +287,9 @@ def test_gradescope_rehearsed(tmp_path: Path, kind: str) -> None:
     score = sum(test["score"] for test in result["tests"])
     most = sum(test["max_score"] for test in result["tests"])
     questions = batch.Assignment("hw1", SECRET).questions
-    total = sum(q.points for q in questions if q.checks or kind != "solved")  # what a person has yet to read is not listed
+    total = sum(
+        q.points for q in questions if q.checks or kind != "solved"
+    )  # what a person has yet to read is not listed
     assert most == pytest.approx(total) and score == pytest.approx(total if kind == "solved" else 0)
     assert {test["visibility"] for test in result["tests"]} <= {"visible", "after_due_date"}
     assert "late" in result["output"]
@@ -269,7 +312,9 @@ def test_the_doctor_sees_what_is_open(tmp_path: Path) -> None:
         assert kept and all(kept.values()), kept
         (tmp_path / "autograder" / "submission").chmod(0o755)
         kept = doctor.promises(2, [Path("/autograder/source"), Path("/autograder/submission")], inside)
-        assert [promise for promise, holds in kept.items() if not holds] == ["secrets, submissions and checks cannot be read"]
+        assert [promise for promise, holds in kept.items() if not holds] == [
+            "secrets, submissions and checks cannot be read"
+        ]
 
 
 # Who handed in what
@@ -278,12 +323,23 @@ def test_the_doctor_sees_what_is_open(tmp_path: Path) -> None:
 def test_files_find_their_students(tmp_path: Path) -> None:
     roster = tmp_path / "roster.csv"
     roster.write_text("id,name,group\nS1,Ann,g1\ns2,Bob,\n李雷,李雷,\n", "utf8")
-    for name in ("s1.ipynb", "s2/work.ipynb", "s2/.ipynb_checkpoints/x.ipynb", "李雷.ipynb", "zoe.ipynb", "__MACOSX/s1.ipynb"):
+    for name in (
+        "s1.ipynb",
+        "s2/work.ipynb",
+        "s2/.ipynb_checkpoints/x.ipynb",
+        "李雷.ipynb",
+        "zoe.ipynb",
+        "__MACOSX/s1.ipynb",
+    ):
         path = tmp_path / "in" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")
     people, unmatched = submissions.collect(tmp_path / "in", submissions.read_roster(roster))
-    assert {p.id: p.path and p.path.name for p in people} == {"S1": "s1.ipynb", "s2": "work.ipynb", "李雷": "李雷.ipynb"}
+    assert {p.id: p.path and p.path.name for p in people} == {
+        "S1": "s1.ipynb",
+        "s2": "work.ipynb",
+        "李雷": "李雷.ipynb",
+    }
     assert {p.id: p.own_id for p in people}["S1"] == "g1" and unmatched == ["zoe.ipynb"]
     people, unmatched = submissions.collect(tmp_path / "in", None)
     assert [p.id for p in people] == ["s1", "s2", "zoe", "李雷"] and not unmatched
@@ -316,7 +372,11 @@ def record_with(**changes: object) -> dict:
 def test_needs_a_person_is_never_a_silent_zero() -> None:
     assert report.settle(record_with(), [], 0)["final"] == 1
     assert report.settle(record_with() | {"late": True}, [], 25)["final"] == 0.75
-    for record in (record_with(person=True), record_with() | {"notes": ["x"]}, record_with(state="to read", points=None)):
+    for record in (
+        record_with(person=True),
+        record_with() | {"notes": ["x"]},
+        record_with(state="to read", points=None),
+    ):
         assert report.settle(record, [], 0)["final"] is None
     assert report.settle(record_with(person=True), [{"question": "1", "points": "2", "reason": "r"}], 0)["final"] == 2
     assert report.settle(record_with(state="no submission", points=None), [], 0)["state"] == "no submission"
@@ -324,7 +384,9 @@ def test_needs_a_person_is_never_a_silent_zero() -> None:
         report.settle(record_with(), [{"question": "9", "points": "2", "reason": "r"}], 0)
 
 
-@pytest.mark.parametrize("text", ["<script>x</script>", "# Points: 100", "[x](javascript:1)", "a\x1b[2J\u202eb", "a\nb"])
+@pytest.mark.parametrize(
+    "text", ["<script>x</script>", "# Points: 100", "[x](javascript:1)", "a\x1b[2J\u202eb", "a\nb"]
+)
 def test_a_students_text_is_only_text(text: str) -> None:
     shown = report.shown(text)
     assert "<" not in shown and "\n" not in shown and "\x1b" not in shown and "\u202e" not in shown
@@ -336,7 +398,10 @@ def test_a_students_text_is_only_text(text: str) -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["array", "dict", "complex", "x"]), inner, max_size=2),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["array", "dict", "complex", "x"]), inner, max_size=2)
+    ),
     max_leaves=8,
 )
 
@@ -398,7 +463,10 @@ def test_local_and_walled_agree(walled: Sandbox, tmp_path: Path) -> None:
         namespace: dict = {}
         exec("\n".join(cells), namespace)
         own = batch.Homework("small", "s123", "test")
-        local = {r.question: r.points or 0 for r in checks.run(ASSIGNMENT.module, checks.LocalStudent(namespace), own, SECRET)}
+        local = {
+            r.question: r.points or 0
+            for r in checks.run(ASSIGNMENT.module, checks.LocalStudent(namespace), own, SECRET)
+        }
         assert {q: p for q, p in local.items() if q != "5"} == earned(graded(walled, saved(cells), tmp_path))
 
 
@@ -417,16 +485,33 @@ def test_three_hundred_in_ten_minutes(tmp_path: Path) -> None:
             raw = json.dumps(node).encode()
         (folder / f"s{k:03}.ipynb").write_bytes(raw)
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    call = [sys.executable, "-m", "instructor.grading", "grade", "hw1", folder, "--secret", tmp_path / "secret", "--out", tmp_path / "out"]
+    call = [
+        sys.executable,
+        "-m",
+        "instructor.grading",
+        "grade",
+        "hw1",
+        folder,
+        "--secret",
+        tmp_path / "secret",
+        "--out",
+        tmp_path / "out",
+    ]
     begun = time.monotonic()
     grader = subprocess.Popen([str(part) for part in call], env=env, cwd=ROOT)
     memory: dict[int, int] = {}
     while grader.poll() is None:
-        done = len(list((tmp_path / "out" / "records").glob("s*.json"))) if (tmp_path / "out" / "records").exists() else 0
+        done = (
+            len(list((tmp_path / "out" / "records").glob("s*.json"))) if (tmp_path / "out" / "records").exists() else 0
+        )
         memory[done] = psutil.Process(grader.pid).memory_info().rss // 2**20 if psutil.pid_exists(grader.pid) else 0
         time.sleep(0.5)
     minutes = (time.monotonic() - begun) / 60
-    print(f"300 submissions: {minutes:.1f} minutes; MB by submissions done: {dict(list(memory.items())[:: max(len(memory) // 8, 1)])}")
+    print(
+        f"300 submissions: {minutes:.1f} minutes; MB by submissions done: {dict(list(memory.items())[:: max(len(memory) // 8, 1)])}"
+    )
     assert grader.returncode == 0 and minutes <= 10
-    early, late = (m for m in (max(v for k, v in memory.items() if 30 <= k < 90), max(v for k, v in memory.items() if k > 240)))
+    early, late = (
+        m for m in (max(v for k, v in memory.items() if 30 <= k < 90), max(v for k, v in memory.items() if k > 240))
+    )
     assert late < early * 1.3 + 20

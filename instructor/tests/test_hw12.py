@@ -118,12 +118,16 @@ PLANTED = [
     ("hw1", "3b", "def product(J, t):\n    P = np.eye(J[t].shape[0])\n    for i in range(t, len(J) - 1):\n"
      "        P = P @ J[i + 1]\n    return P", "3b", "matmul", "3b", "the wrong order"),
     ("hw1", "4a", "def backward(W, h, delta):\n    for t in (range(len(W) - 1, 0, -1)):\n"
-     "        delta = W[t] @ ((1 - h[t]**2) * delta)\n    return delta", "4a", "A column needs Wᵀ", "4a", "needs Wᵀ"),
+     "        delta = W[t] @ ((1 - h[t]**2) * delta)\n    return delta", "4a", "It needs Wᵀ", "4a", "needs Wᵀ"),
     ("hw1", "4a", "def backward(W, h, delta):\n    P = np.eye(len(h[0]))\n    for t in range(1, len(W)):\n"
      "        P = (1 - h[t]**2)[:, None] * W[t] @ P\n    return delta @ P",
      "4a", "this forms the product of matrices", "4a", "this multiplies matrices with each other"),
     ("hw1", "4b", "flops_matrix_first = flops_row_first = 2 * width**3 * factors",
      "4b", "differ nearly by a factor n", "4b", "a row times a matrix costs 2 n²"),
+    ("hw1", "4b", "flops_matrix_first, flops_row_first = width**3 * (factors - 1) + width**2, width**2 * factors",
+     "4b", "a multiplication and an addition", "4b", "a multiplication and an addition"),
+    ("hw1", "4b", "flops_matrix_first, flops_row_first = 2 * width**3 * (factors - 1), 2 * width**2 * factors",
+     "4b", "the row has to be multiplied", "4b", "the row has to be multiplied"),
     ("hw1", "5a", "A = B = np.array([[0, math.sqrt(growth)], [0, 0]])", "5a", "the norm is 0", "5a", "the product is 0"),
     ("hw1", "5a", "A = B = math.sqrt(growth) * np.eye(2)", "5a", "not below 1", "5a", "an eigenvalue is not below 1"),
     ("hw1", "5b", "below_one = 1", "5b", "only in the long run", "5b", "do not make the first powers small"),
@@ -138,9 +142,11 @@ PLANTED = [
     ("hw2", "2a", "one_plus, k_fp16, k_bf16 = 1 + 2**-11, 11, 8", "2a", "but not beside 1", "2a", "but not beside 1"),
     ("hw2", "2a", "one_plus, k_fp16, k_bf16 = 1.0, 10, 10", "2a", "pays for its range", "2a", "bf16 pays for its range"),
     ("hw2", "2b", "stall = 65504", "2b", "never comes near", "2b", "stops long before"),
-    ("hw2", "3a", "cast_zero = next(k for k in range(999) if shrink**k < 2**-24)", "3a", None, "3a", "rounds up to it"),
+    ("hw2", "3a", "cast_zero = next(k for k in range(999) if shrink**k < 2**-24)", "3a", "0 comes below half", "3a", "rounds up to it"),
     ("hw2", "3a", "cast_zero = next(k for k in range(999) if shrink**k < 2**-14)",
      "3a", "is subnormal, not 0", "3a", "becomes subnormal"),
+    ("hw2", "4", "ranking, fastest = ''.join(order[i] for i in (0, 3, 1, 2)), 64 * entry",
+     "4", "grows least comes first", "4", "this is the reverse order"),
     ("hw2", "3b", "product_end, product_step = 0.0, cast_zero", "3b", "never reaches 0", "3b", "vanished is not exactly 0"),
     ("hw2", "4", "ranking, fastest = order, 64 * entry", "4", "ranks by the largest entry", "4", "ranks by the largest entry"),
     ("hw2", "4", "ranking, fastest = ''.join(order[i] for i in (1, 3, 0, 2)), 7.2",
@@ -201,6 +207,7 @@ CORRECT = [
     ("hw2", "3a", "cast_zero = torch.tensor(int((torch.tensor(shrink, dtype=torch.float64)"
      " ** torch.arange(2000)).half().count_nonzero()))"),
     ("hw2", "3b", "from labs.formats import sticking_point\nproduct_step, product_end = sticking_point(shrink, 'fp16')"),
+    ("hw2", "3b", "from labs.formats import sticking_point\nproduct_step, product_end = sticking_point(shrink, 'fp16')\nproduct_end = float(np.format_float_scientific(product_end, precision=1))"),
     ("hw2", "4", "_g = {n: np.linalg.norm(np.linalg.matrix_power(m, 20)) for n, m in M.items()}\n"
      "ranking = ''.join(sorted(_g, key=_g.get))\nfastest = torch.tensor(M[ranking[-1]]).sum(1)[0].float()"),
     ("hw2", "5", "unavoidable = np.int64(0)\nwhile rate / 10 * weights[unavoidable]**2 < 2:\n    unavoidable += 1\n"

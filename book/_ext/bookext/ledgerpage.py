@@ -123,7 +123,13 @@ class LedgerDirective(SphinxDirective):
     def claim(self, chapter: Chapter, claim: Claim) -> Row:
         literal = role(chapter, "num", f"{claim.literal} <{claim.expression}>")
         cell = self.cells(chapter, [computing_cell(chapter, claim)])
-        return [literal, nodes.literal("", claim.expression), f"± {claim.tolerance:.3g}", cell, with_mathematics(claim.section)]
+        return [
+            literal,
+            nodes.literal("", claim.expression),
+            f"± {claim.tolerance:.3g}",
+            cell,
+            with_mathematics(claim.section),
+        ]
 
     def cells(self, chapter: Chapter, numbers: Sequence[int]) -> nodes.Node:
         shown = nodes.inline()

@@ -67,7 +67,9 @@ def write_files(app: Sphinx, error: Exception | None) -> None:
     )
     (site / ".nojekyll").touch()
     preview = site / "_static" / "preview.png"
-    if not preview.exists() or preview.stat().st_mtime < Path(__file__).stat().st_mtime:  # drawing it takes three seconds
+    if (
+        not preview.exists() or preview.stat().st_mtime < Path(__file__).stat().st_mtime
+    ):  # drawing it takes three seconds
         draw_preview(preview, app.config.html_title)
 
 
