@@ -3,7 +3,8 @@ PYTHON ?= python3
 PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
-RUN := PYTHONPATH=book/_ext $(BIN)/python
+# Sets in one order: a rebuild gives the same bytes.
+RUN := PYTHONHASHSEED=0 PYTHONPATH=book/_ext $(BIN)/python
 READY := $(VENV)/ready
 SIDE_BY_SIDE := -n auto --maxprocesses 4
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
 from .build import BUILD, digest
@@ -88,9 +89,7 @@ class LedgerDirective(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         shown: list[nodes.Node] = []
-        for page in executed_pages():
-            self.env.note_dependency(str(page))
-            chapter = read_chapter(page)
+        for chapter in map(read_chapter, executed_pages()):
             if chapter.equations or chapter.claims:
                 shown += self.chapter(chapter)
         return shown
@@ -174,8 +173,6 @@ class TotalsDirective(SphinxDirective):
     """``{ledger-totals}``: the counts in words, with a link to the ledger."""
 
     def run(self) -> list[nodes.Node]:
-        for page in executed_pages():
-            self.env.note_dependency(str(page))
         n = totals()
         statements = n["proved"] + n["checked"]
         text = (
@@ -191,6 +188,24 @@ class TotalsDirective(SphinxDirective):
         return [shown]
 
 
+def read_from(chapter: Chapter) -> tuple[object, ...]:
+    """All of a chapter that the ledger shows; its prose is not among it."""
+    equations = [(e.label, e.tex, e.section, sources(chapter, e)) for e in chapter.equations]
+    claims = [(c.literal, c.expression, c.tolerance, c.section) for c in chapter.claims]
+    cells = [(cell.source, cell.section, cell.metadata) for _, cell in code_cells(chapter)]
+    return chapter.title, chapter.front, equations, claims, cells
+
+
+def outdated(app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
+    """The pages with tables or totals, if what they are read from has changed; not at every change of a chapter's prose."""
+    seen = repr([read_from(read_chapter(page)) for page in executed_pages()])
+    if getattr(env, "ledger_read_from", None) == seen:
+        return []
+    vars(env)["ledger_read_from"] = seen
+    return [name for name in env.found_docs if "```{ledger" in Path(env.doc2path(name)).read_text("utf8")]
+
+
 def setup(app: Sphinx) -> None:
+    app.connect("env-get-outdated", outdated)
     app.add_directive("ledger", LedgerDirective)
     app.add_directive("ledger-totals", TotalsDirective)

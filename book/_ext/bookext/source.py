@@ -7,6 +7,7 @@ generator and the ledger.
 from __future__ import annotations
 
 import ast
+import copy
 import re
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
@@ -246,11 +247,15 @@ def _read_markdown(
     return section
 
 
+@lru_cache(maxsize=64)
+def _read_notebook(text: str) -> nbformat.NotebookNode:
+    config = MdParserConfig(enable_extensions=set(EXTENSIONS))
+    return read_myst_markdown_notebook(text, config=config, add_source_map=True)
+
+
 def notebook_node(text: str) -> nbformat.NotebookNode:
     """The notebook in a MyST text, as the site's builder reads it (same cells, so the same cache key)."""
-    return read_myst_markdown_notebook(
-        text, config=MdParserConfig(enable_extensions=set(EXTENSIONS)), add_source_map=True
-    )
+    return copy.deepcopy(_read_notebook(text))
 
 
 CLAIMS_TITLE = "The numbers in the text"
@@ -284,6 +289,16 @@ def with_claims_cell(text: str, path: Path) -> str:
         return text
     code = claims_code(parse_chapter(text, path.resolve()))
     return text if code is None else f"{text}\n\n```{{code-cell}} ipython3\n:tags: [remove-cell]\n\n{code}\n```\n"
+
+
+def executed_notebook(page: Path) -> nbformat.NotebookNode:
+    """The notebook in ``with_claims_cell`` of a page, without reading the page's text again."""
+    text = page.read_text("utf8")
+    notebook, code = notebook_node(text), claims_code(parse_chapter(text, page.resolve()))
+    if code is not None:
+        notebook.cells.append(nbformat.v4.new_code_cell(code, metadata={"tags": ["remove-cell"]}))
+        notebook.metadata["source_map"].append(text.count("\n") + 3)
+    return notebook
 
 
 def book_pages() -> list[Path]:

@@ -11,7 +11,7 @@ from typing import Any
 from sphinx.application import Sphinx
 
 from .build import cache_path
-from .source import executed_pages, notebook_node, with_claims_cell
+from .source import executed_notebook, executed_pages
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def runs(app: Sphinx) -> Iterator[Run]:
 
     cache = get_cache(cache_path())
     for path in executed_pages():
-        notebook = notebook_node(with_claims_cell(path.read_text("utf8"), path))
+        notebook = executed_notebook(path)
         record = cache.match_cache_notebook(notebook)
         page = app.env.path2doc(str(path)) or ""
         cells = sum(cell.cell_type == "code" for cell in notebook.cells)
