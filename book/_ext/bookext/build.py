@@ -145,7 +145,6 @@ def build_site(options: list[str]) -> int:
     """``jupyter-book build`` in this process, which has read the chapters already; its exit status."""
     from jupyter_book.cli.main import main as jupyter_book
 
-    gc.disable()  # collecting cycles among the nodes of 25 pages, where there are few, takes a third of a small edit's time
     try:
         jupyter_book(["build", str(ROOT), *options])
     except SystemExit as ended:
@@ -161,6 +160,7 @@ def main() -> int:
         return 0
     stamp.unlink(missing_ok=True)
     os.environ |= ENVIRONMENT
+    gc.disable()  # collecting cycles among the nodes of 25 pages, where there are few, takes a third of a small edit's time
     cache_path().mkdir(parents=True, exist_ok=True)
     os.utime(cache_path())
     forget_old_caches()
