@@ -35,6 +35,11 @@ def spread(numel: int) -> Tensor:
     return j.long() * stride % numel
 
 
+def entries(x: Tensor, index: Tensor) -> Tensor:
+    """The entries of ``x`` at these places, shape (1024,): what ``torch.take`` gives, in half its time where that can be had."""
+    return x.view(-1).index_select(0, index) if x.is_contiguous() else torch.take(x, index)
+
+
 class Record(NamedTuple):
     """One output (or its gradient) of one call, still on its device."""
 
@@ -85,7 +90,7 @@ def norms_of(gradients: Sequence[tuple[int, Tensors]], scale: float) -> list[flo
 
 def measure(name: str, backward: bool, x: Tensor, index: Tensor, *, shifted: bool) -> Record:
     """What ``x`` leaves behind if exact: its entries at ``index`` and sums over all, if shifted less the sample's mean."""
-    sample, flat = torch.take(x, index), _flat(x)
+    sample, flat = entries(x, index), _flat(x)
     if backward:  # only the norm is asked for, and if it is finite, every entry is
         squares = _squares(flat)
         return Record(name, True, x.numel(), sample, () if _finite(squares) else torch.aminmax(flat), squares)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
-from labs._measure import Record, Tensors, cancels, measure, norms_of, numbers_of, spread, squares_of
+from labs._measure import Record, Tensors, cancels, entries, measure, norms_of, numbers_of, spread, squares_of
 
 _FUNCTIONS: dict[Callable[..., Any], str] = {
     **dict.fromkeys([F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.relu6], "relu"),
@@ -227,7 +227,7 @@ class Recorder:
             shifted = not backward and (self.shifted is None or name in self.shifted)
             records.append(measure(name, backward, x, index, shifted=shifted))
         else:
-            records.append(Record(name, backward, x.numel(), torch.take(x, index)))
+            records.append(Record(name, backward, x.numel(), entries(x, index)))
 
     def _index(self, x: Tensor) -> Tensor:
         size = x.numel()
@@ -240,7 +240,7 @@ class Recorder:
         grad = p.grad
         assert grad is not None  # that is when torch calls this
         values = _real(grad.detach().coalesce().values() if grad.is_sparse else grad.detach())
-        parts = squares_of(values) if self.exact else (torch.take(values, self._index(values)),)
+        parts = squares_of(values) if self.exact else (entries(values, self._index(values)),)
         self.gradients[name] = values.numel(), parts
         if name in self.suspects and _equal_rows(grad, 1e-3):
             self.symmetric.add(name)

@@ -59,7 +59,7 @@ def printed(cell: Any) -> str:
 def first_figure(cells: list[Any], opened: datetime.datetime) -> float:
     """Seconds by the clock from opening the notebook, kernel start and set-up included, to its first figure; NaN without one."""
     for cell in cells:
-        if any("image/png" in output.get("data", {}) for output in cell.get("outputs", [])):
+        if any(kind.startswith("image/") for output in cell.get("outputs", []) for kind in output.get("data", {})):
             return (
                 datetime.datetime.fromisoformat(cell.metadata.execution["iopub.status.idle"]) - opened
             ).total_seconds()

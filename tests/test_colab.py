@@ -128,6 +128,8 @@ def rehearse(python: Path, notebook: Path, folder: Path) -> dict[str, Any]:
 def test_notebook_alone(colab, published, tmp_path, name):
     found = rehearse(colab, published / name, tmp_path)
     assert f"@{TAG} in" in found["setup"] and found["changed"] == [] and found["left"] == []
+    drawn = "plt." in "".join(notebook_code(ROOT / name))
+    assert drawn == (0 < found["first_figure"] < found["seconds"]["wall"] + 10)  # the kernel's start counts
 
 
 def imported(code: str) -> set[str]:

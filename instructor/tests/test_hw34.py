@@ -330,6 +330,7 @@ def checked_clip(g, tau):
     ("hw3", "7c", "scaled_growth = 1.0", "add up", "add up"),
     ("hw3", "7c", "scaled_growth = (1 + ngamma / 2 / 1000**0.5) ** 1000", "thousandth of its mean square", "by 1/1000"),
     ("hw4", "1a", "var_h = n * gamma * v", "the mean has gone", "only where the mean is 0"),
+    ("hw4", "1a", "var_h = n * gamma * v + n**2 * gamma * m**2", "n² times m²", "not n² times"),
     (
         "hw4",
         "1b",
@@ -407,7 +408,9 @@ def checked_clip(g, tau):
         "derivative of a constant is 0",
     ),
     ("hw4", "6a", "loss_small = math.log(K)", "logits of 0", "logits of 0"),
+    ("hw4", "6a", "loss_small = math.log(K) + v_small / 2", "this is the bound", "this is the bound"),
     ("hw4", "6b", "loss_at_most = math.log(K)", "the least it can be", "ln K is the least"),
+    ("hw4", "6b", "loss_at_most = math.log(K) + v_large / 2 * (1 - 1 / K)", "for small v", "for small v only"),
     (
         "hw4",
         "6c",
@@ -613,7 +616,7 @@ def backward(W, delta, alpha, beta):
 """,
     ),
     ("hw4", "5d", "beta_changes_delta = np.False_\nbeta_changes_weight_gradient = 1"),
-    ("hw4", "6a", "loss_small = math.log(K) + v_small / 2"),
+    ("hw4", "6a", "loss_small = np.log(K) + (v_small - v_small / K) / 2"),
     ("hw4", "6b", "loss_at_most = np.log(K * np.exp(v_large / 2))"),
     (
         "hw4",

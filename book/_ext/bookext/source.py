@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import json
 import re
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
@@ -162,11 +163,15 @@ def read_chapter(path: str | Path) -> Chapter:
     return parse_chapter(path.read_text("utf8"), path)
 
 
+def front_matter(text: str) -> dict[str, Any]:
+    """What stands between the first two lines of dashes; empty if the text does not begin with one."""
+    return yaml.safe_load(text.split("---", 2)[1]) if text.startswith("---\n") else {}
+
+
 @lru_cache(maxsize=64)
 def parse_chapter(text: str, path: Path) -> Chapter:
     """As ``read_chapter``, for text that need not be on disk."""
     name = display_path(path)
-    front = yaml.safe_load(text.split("---", 2)[1]) if text.startswith("---\n") else {}
     cells: list[Cell] = []
     equations: list[Equation] = []
     claims: list[Claim] = []
@@ -184,7 +189,7 @@ def parse_chapter(text: str, path: Path) -> Chapter:
             continue
         cells.append(Cell("markdown", node.source, start + 1, section, dict(node.metadata)))
         section = _read_markdown(text, node.source, start, name, section, equations, claims)
-    return Chapter(path, text, front, cells, equations, claims)
+    return Chapter(path, text, front_matter(text), cells, equations, claims)
 
 
 def _code_line(text: str, start: int) -> int:
@@ -247,8 +252,13 @@ def _read_markdown(
     return section
 
 
+_recalled: dict[str, nbformat.NotebookNode] = {}
+
+
 @lru_cache(maxsize=64)
 def _read_notebook(text: str) -> nbformat.NotebookNode:
+    if text in _recalled:
+        return _recalled[text]
     config = MdParserConfig(enable_extensions=set(EXTENSIONS))
     return read_myst_markdown_notebook(text, config=config, add_source_map=True)
 
@@ -256,6 +266,19 @@ def _read_notebook(text: str) -> nbformat.NotebookNode:
 def notebook_node(text: str) -> nbformat.NotebookNode:
     """The notebook in a MyST text, as the site's builder reads it (same cells, so the same cache key)."""
     return copy.deepcopy(_read_notebook(text))
+
+
+def recall(kept: Path, reader: str) -> None:
+    """Take over the notebooks that :func:`remember` wrote to ``kept`` for the same version of the ``reader``."""
+    if kept.exists():
+        by, notebooks = json.loads(kept.read_text("utf8"))
+        _recalled.update({text: nbformat.from_dict(node) for text, node in notebooks} if by == reader else {})
+
+
+def remember(kept: Path, reader: str) -> None:
+    """Write the book's notebooks to ``kept``, each with the text that it was read from."""
+    texts = [page.read_text("utf8") for page in notebook_pages()]
+    kept.write_text(json.dumps([reader, [(text, _read_notebook(text)) for text in texts]]), "utf8")
 
 
 CLAIMS_TITLE = "The numbers in the text"
@@ -324,7 +347,11 @@ def notebook_pages() -> list[Path]:
 
 def executed_pages() -> list[Path]:
     """The notebooks that the build executes: all but homework, which waits for the student."""
-    return [p for p in notebook_pages() if read_chapter(p).front.get("mystnb", {}).get("execution_mode") != "off"]
+    return [
+        p
+        for p in notebook_pages()
+        if front_matter(p.read_text("utf8")).get("mystnb", {}).get("execution_mode") != "off"
+    ]
 
 
 @lru_cache(maxsize=1)

@@ -112,23 +112,28 @@ def lighten(app: Sphinx, error: Exception | None) -> None:
         return
     site = Path(app.outdir)
     static = site / "_static"
+    sheet = static / "site.css"
+    before = sheet.stat().st_mtime if sheet.exists() else 0.0  # what is older has been lightened already
     if all((static / name).exists() for name in SHEETS):  # Sphinx copies nothing where no page is out of date
-        (static / "site.css").write_text(bundle(static), "utf8")
+        sheet.write_text(bundle(static), "utf8")
     for image in (site / "_images").glob("*.svg"):
-        image.write_text(slim_svg(image.read_text("utf8")), "utf8")
+        if image.stat().st_mtime > before:
+            image.write_text(slim_svg(image.read_text("utf8")), "utf8")
     everything = ""
     for page in (p for p in site.rglob("*.html") if static not in p.parents):
         text = page.read_text("utf8")
-        for pattern, right in REPAIRS:
-            text = pattern.sub(right, text)
-        text = settle_images(text, page)
-        page.write_text(text, "utf8")
+        if page.stat().st_mtime > before:
+            for pattern, right in REPAIRS:
+                text = pattern.sub(right, text)
+            text = settle_images(text, page)
+            page.write_text(text, "utf8")
         everything += text
     prune(static, everything)
     for path in notebook_pages():  # what a reader downloads runs by itself, like what Colab opens
         if path.with_suffix(".ipynb").exists():  # `make test` names a chapter that has none
             name = path.relative_to(ROOT).with_suffix(".ipynb")
             shutil.copyfile(ROOT / name, site / "_sources" / name)
+    sheet.touch()
 
 
 def setup(app: Sphinx) -> None:
