@@ -12,17 +12,15 @@ from collections.abc import Mapping
 
 import sympy as sp
 
-from labs import activations
-
 GAMMA = sp.Symbol(r"\gamma_t", positive=True)  # Var[w_ij]
 N_IN, N_OUT = sp.symbols("n_{t-1} n_t", integer=True, positive=True)
 ALPHA, BETA = sp.symbols(r"\alpha \beta", real=True)
-Z, STD_Z = sp.Symbol("z", real=True), sp.Symbol(r"\sigma_z", positive=True)
+Z, STD_Z = sp.Symbol("z", real=True), sp.Symbol(r"\operatorname{std}_{z}", positive=True)
 DELTA = sp.Symbol(r"\delta_i^{t}", real=True)  # gradient of the loss by h_i^t
 # the outer braces make these sort, hence print, behind gamma and n
-MEAN_H, MEAN_INPUT = sp.symbols(r"{\mathbb{E}}[h_i^{t}] {\mathbb{E}}[h_j^{t-1}]", real=True)
+MEAN_H, MEAN_INPUT = sp.symbols(r"{\operatorname{E}}[h_i^{t}] {\operatorname{E}}[h_j^{t-1}]", real=True)
 VAR_H, VAR_INPUT = sp.symbols(r"{\operatorname{Var}}[h_i^{t}] {\operatorname{Var}}[h_j^{t-1}]", positive=True)
-MEAN_DELTA, MEAN_BELOW = sp.symbols(r"{\mathbb{E}}[\delta_i^{t}] {\mathbb{E}}[\delta_j^{t-1}]", real=True)
+MEAN_DELTA, MEAN_BELOW = sp.symbols(r"{\operatorname{E}}[\delta_i^{t}] {\operatorname{E}}[\delta_j^{t-1}]", real=True)
 VAR_DELTA, VAR_BELOW = sp.symbols(
     r"{\operatorname{Var}}[\delta_i^{t}] {\operatorname{Var}}[\delta_j^{t-1}]", positive=True
 )
@@ -109,7 +107,7 @@ def forward_variance(
 
     The lecture's form has ``input_mean=ZERO``. Drop an assumption and see: ``input_covariance`` cancels, so inputs may
     depend on each other, unless ``weight_mean`` is not 0. Equal weights are ``weight_covariance=GAMMA``: then
-    covariances stay, and the squared mean counts n times over. Source: He et al. 2015, eq. 7.
+    covariances stay, and the squared mean counts n times over. Source: He et al. 2015.
 
     >>> forward_variance(input_mean=ZERO).rhs == N_IN * GAMMA * VAR_INPUT
     True
@@ -234,22 +232,23 @@ def linear_activation_backward() -> tuple[sp.Eq, sp.Eq, sp.Eq]:
 
 
 def relu_second_moment(density: sp.Expr | None = None, bound: sp.Expr = sp.oo) -> sp.Eq:
-    r"""A ReLU halves the second moment of a symmetric z: :math:`E[relu(z)^2] = \sigma_z^2/2`, by integration.
+    r"""A ReLU halves the second moment of a symmetric z: :math:`E[relu(z)^2] = Var[z]/2`, by integration.
 
-    ``density``: an even function of ``Z`` on :math:`\pm` ``bound``; a Gaussian of std :math:`\sigma_z` if None.
+    ``density``: an even function of ``Z`` on :math:`\pm` ``bound``; a Gaussian of std ``STD_Z`` if None.
 
     >>> relu_second_moment().rhs
-    \sigma_z**2/2
+    \operatorname{std}_{z}**2/2
     """
     if density is None:
         density = sp.exp(-(Z**2) / (2 * STD_Z**2)) / sp.sqrt(2 * sp.pi * STD_Z**2)
-    return sp.Eq(sp.Symbol(r"{\mathbb{E}}[\operatorname{relu}(z)^{2}]"), sp.integrate(Z**2 * density, (Z, 0, bound)))
+    square = sp.Symbol(r"{\operatorname{E}}[\operatorname{relu}(z)^{2}]")
+    return sp.Eq(square, sp.integrate(Z**2 * density, (Z, 0, bound)))
 
 
 def he() -> sp.Eq:
     r"""He: ReLU outputs as inputs, with their mean, keep the pre-activations' variance if :math:`\gamma_t = 2/n_{t-1}`.
 
-    Source: He et al. 2015, eq. 10.
+    Source: He et al. 2015.
 
     >>> he().rhs == 2 / N_IN
     True
@@ -264,6 +263,8 @@ def relu_jacobian(n: int) -> sp.Matrix:
     >>> relu_jacobian(2)[0, 1]
     0
     """
+    from labs import activations  # it imports torch, which no other proof needs
+
     z = sp.Matrix(sp.symbols(f"z_1:{n + 1}", real=True))
     return z.applyfunc(lambda z_i: activations.get("relu").expression.subs("x", z_i)).jacobian(z)
 

@@ -7,7 +7,7 @@ Every number here is read from the real dtype, so it also tells where the machin
 fp8 tensors have next to no arithmetic on the CPU (no addition, no ReLU), so fp8 is emulated: compute wide, then
 :func:`round_to` after each step. Past its largest number e5m2 becomes Inf. e4m3 (``torch.float8_e4m3fn``) has no Inf:
 the cast gives 448, even for Inf itself ('saturate': torch 2.13), so that overflow goes unseen, or NaN ('nan': older
-releases). Source of the fp8 formats: Micikevicius et al. 2022, *FP8 Formats for Deep Learning*, table 1.
+releases). Source of the fp8 formats: Micikevicius et al. 2022, *FP8 Formats for Deep Learning*.
 """
 
 import math

@@ -20,25 +20,47 @@ from typing import Any
 import numpy as np
 
 SHOWN = {
-    "passed": "✓ {:<4} passes its public check",
-    "failed": "✗ {:<4} answered, but its public check fails",
+    "passed": "✓ {:<4} shows none of the common errors",
+    "failed": "✗ {:<4} answered, and its check has found something",
     "unanswered": "– {:<4} not answered yet",
     "not run": "  {:<4} its check was not run",
 }
 
 
+def _plain(x: Any) -> np.ndarray:
+    if hasattr(x, "detach"):
+        return np.asarray(x.detach().cpu().double())
+    return np.asarray(float(x) if hasattr(x, "evalf") else x)  # a number of SymPy
+
+
 def near(got: Any, expected: Any, rtol: float = 1e-5, atol: float = 0.0) -> bool:
-    """Whether two arrays or numbers (NumPy, torch, lists) have one shape and agree; NaN and what is no number never do.
+    """Whether two arrays or numbers (NumPy, torch, SymPy, lists) have one shape and agree; NaN and what is no number never do.
 
     >>> near([0.1 + 0.2], 0.3), near([[1, 2]], [1, 2]), near("0.3", 0.3)
     (True, False, False)
     """
     try:
-        a, b = (np.asarray(x.detach().cpu().double() if hasattr(x, "detach") else x) for x in (got, expected))
+        a, b = map(_plain, (got, expected))
     except (TypeError, ValueError):
         return False
-    comparable = a.dtype.kind in "iuf" and (a.shape == b.shape or a.size == b.size == 1)
+    comparable = a.dtype.kind in "iuf" and b.dtype.kind in "iuf" and (a.shape == b.shape or a.size == b.size == 1)
     return comparable and bool(np.allclose(a.ravel().astype(float), b.ravel().astype(float), rtol=rtol, atol=atol))
+
+
+def sealed(answer: Any, seal: str) -> bool:
+    """Whether the seal, eight hexadecimal digits, is that of ``answer``: a text, or a number to six digits.
+
+    A seal keeps an answer from being read. It does not keep it from being found: who tries all small numbers finds it,
+    and has then worked for it; the grade comes from other checks.
+
+    >>> sealed(2.0, "d4735e3a"), sealed(3, "d4735e3a"), sealed("two", "3fc4ccfe")
+    (True, False, True)
+    """
+    try:
+        text = answer if isinstance(answer, str) else f"{float(answer) + 0.0:.6g}"
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return hashlib.sha256(text.encode()).hexdigest()[:8] == seal
 
 
 def _unanswered(answer: Any) -> bool:
@@ -107,10 +129,11 @@ class Homework:
         states = {question: "not run" for question in questions} | self.results
         for question, state in states.items():
             print(f"  {SHOWN[state].format(question)}")
-        print(f"{list(states.values()).count('passed')} of {len(states)} pass their public check.")
+        print(f"{list(states.values()).count('passed')} of {len(states)} show none of the common errors.")
         print(
-            "The grade comes from further checks with other inputs. To submit: restart and run all cells once more, save,\n"
-            f"download the notebook (Colab: File, Download, .ipynb) and hand in {self.name}.ipynb as your course says."
+            "The checks know no more than that; the grade comes from others, with other inputs.\n"
+            f"To submit: restart and run all cells once more, save, download the notebook (Colab: File, Download, .ipynb)\n"
+            f"and hand in {self.name}.ipynb as your course says."
         )
 
 
@@ -131,7 +154,9 @@ class Check:
         stub = isinstance(error, NotImplementedError) and re.fullmatch(r"(question.*)?", str(error))
         state = "unanswered" if stub or any(map(_unanswered, self.answers)) else "failed" if error else "passed"
         self.homework.results[self.question] = state
-        told = {"unanswered": ": not answered yet", "failed": error and f": {_told(error, trace)}", "passed": ""}[state]
+        other = stub and not any(map(_unanswered, self.answers)) and str(error) not in {"", f"question {self.question}"}
+        missing = f": answer {error} first" if other else ": not answered yet"
+        told = {"unanswered": missing, "failed": error and f": {_told(error, trace)}", "passed": ""}[state]
         print(f"{SHOWN[state][0]} {self.question}{told}")
         return True
 

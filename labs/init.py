@@ -48,7 +48,7 @@ def _std(numerator: float, **fan: int) -> float:
 def xavier_std(fan_in: int, fan_out: int) -> float:
     r"""Standard deviation of Xavier (Glorot) initialisation.
 
-    .. math:: \sigma = \sqrt{2 / (n_{in} + n_{out})}
+    .. math:: \mathrm{std} = \sqrt{2 / (n_{in} + n_{out})}
 
     The variance is the harmonic mean of :math:`1/n_{in}`, which keeps the forward variance constant, and
     :math:`1/n_{out}`, which keeps the backward one. Before a ReLU use :func:`he_std`. ValueError for a fan below 1.
@@ -63,7 +63,7 @@ def xavier_std(fan_in: int, fan_out: int) -> float:
 def he_std(fan_in: int) -> float:
     r"""Standard deviation of He initialisation, :math:`\sqrt{2 / n_{in}}`: the 2 makes up for the half a ReLU drops.
 
-    Raises ValueError for a fan below 1. Source: He et al. 2015, eq. 10 (the forward one; torch's mode ``fan_in``).
+    Raises ValueError for a fan below 1. Source: He et al. 2015 (the forward condition; torch's mode ``fan_in``).
 
     >>> he_std(200)
     0.1
@@ -74,7 +74,7 @@ def he_std(fan_in: int) -> float:
 def lecun_std(fan_in: int) -> float:
     r"""Standard deviation of LeCun initialisation, :math:`\sqrt{1 / n_{in}}`: the forward condition alone.
 
-    Raises ValueError for a fan below 1. Source: LeCun et al. 1998, *Efficient BackProp*, eq. 16.
+    Raises ValueError for a fan below 1. Source: LeCun et al. 1998, *Efficient BackProp*.
 
     >>> lecun_std(100)
     0.1

@@ -25,7 +25,7 @@ def layer_jacobian(W: Tensor, h: Tensor, activation: str | Activation) -> Tensor
     .. math:: \partial h^t / \partial h^{t-1} = \mathrm{diag}(\sigma'(W^t h^{t-1})) \, W^t
 
     ``W``: (n_out, n_in); ``h``: (n_in,); returns (n_out, n_in), numerator layout, in the dtype of ``W`` and ``h``.
-    Source: Pennington, Schoenholz & Ganguli 2017, eq. 2 (one factor). Raises ValueError if the shapes do not meet.
+    Source: Pennington, Schoenholz & Ganguli 2017 (one factor). Raises ValueError if the shapes do not meet.
 
     >>> layer_jacobian(torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]), torch.tensor([1.0, -0.7]), "relu")
     tensor([[0., 0.], [3., 4.], [5., 6.]])
@@ -69,7 +69,7 @@ def log_singular_values(factors: Sequence[Tensor]) -> Tensor:
     exact zeros: those are kept) while which of them is the larger changes along the chain.
 
     QR passes :math:`J_t Q_{t-1} = Q_t R_t`, to and fro, replace the factors by triangles that sort the product by size
-    (Stewart 1997, *On graded QR decompositions of products of matrices*). It then multiplies out, without loss, to
+    (Stewart 1995, ETNA 3:39–49, *On graded QR decompositions of products of matrices*). It then multiplies out, without loss, to
     :math:`\mathrm{diag}(e^l) V` with well-conditioned unit rows :math:`V`. One-sided Jacobi makes the rows orthogonal;
     its relative error depends on :math:`V`, not on the spread of :math:`l` (Demmel & Veselić 1992, *Jacobi's method is
     more accurate than QR*). Raises ValueError as :func:`chained_jacobian` does.

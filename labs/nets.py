@@ -67,9 +67,9 @@ class DeepMLP(_Stack):
     - ``widths``: the list ``[n_0, ..., n_d]``, or a tuple ``(width, depth)``;
     - ``head``: adds a linear map to that many logits, by the same initialiser;
     - ``bias``: False for none, as in the lecture; True for zeros; a number for N(0, std = that number);
-    - ``batch_norm``: normalises every pre-activation (Ioffe & Szegedy 2015, section 3.2).
+    - ``batch_norm``: normalises every pre-activation (Ioffe & Szegedy 2015).
 
-    Source: Glorot & Bengio 2010, section 2.3. Raises ValueError for bad widths and unknown names.
+    Source: Glorot & Bengio 2010. Raises ValueError for bad widths and unknown names.
 
     >>> net = DeepMLP((64, 3), "relu", "he_normal", head=10, generator=torch.Generator().manual_seed(0))
     >>> net.layers[0].weight.shape, net(torch.ones(5, 64)).shape
@@ -116,8 +116,8 @@ class ResidualMLP(_Stack):
 
     Block t is ``layers[t - 1]``, a ``ModuleDict`` with ``W1``, perhaps ``W2``, and ``norm``. ``scale`` is s:
     :math:`1/\sqrt d` keeps the growth of the first two bounded, by e and e². ``batch_norm`` normalises what the
-    activation receives. Sources: He et al. 2016 (*Identity mappings*), eq. 1 and fig. 4; Zhang et al. 2019 (*Fixup*),
-    section 2. Raises ValueError for bad widths and unknown names.
+    activation receives. Sources: He et al. 2016 (*Identity mappings*); Zhang et al. 2019 (*Fixup*).
+    Raises ValueError for bad widths and unknown names.
 
     >>> net = ResidualMLP(64, 50, scale=50 ** -0.5, generator=torch.Generator().manual_seed(0))
     >>> net.layers[0]["W2"].weight.shape, len(net.hidden(torch.ones(5, 64)))
@@ -168,7 +168,7 @@ class SequenceClassifier(nn.Module):
 
     The LSTM's memory is a sum, :math:`c_t = f_t \odot c_{t-1} + i_t \odot g_t`: along it a gradient meets no weight
     matrix, only the forget gate f. With bias 0 that gate starts near sigmoid(0) = 1/2 and halves the gradient at every
-    step; ``forget_bias`` 1 starts it at 0.73, 3 at 0.95 (Jozefowicz et al. 2015, section 2.2; Gers et al. 2000). All
+    step; ``forget_bias`` 1 starts it at 0.73, 3 at 0.95 (Jozefowicz et al. 2015; Gers et al. 2000). All
     other biases are 0. Source: Hochreiter & Schmidhuber 1997. Raises ValueError for an unknown cell or initialiser.
 
     >>> net = SequenceClassifier("lstm", 4, 32, 4, generator=torch.Generator().manual_seed(0))
@@ -206,6 +206,7 @@ class SequenceClassifier(nn.Module):
             nn.init.constant_(self.rnn.bias_ih_l0[width : 2 * width], forget_bias)  # order: input, forget, cell, output
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits ``(batch, n_classes)`` for sequences ``x: (batch, T, n_in)``."""
         return self.head(self.rnn(x)[0][:, -1])
 
 
@@ -215,7 +216,7 @@ def first_symbol_task(
     """Random symbols, to be classified by the *first*; all later ones distract, and chance is ``1 / n_symbols``.
 
     Returns ``x: (batch, steps, n_symbols)``, one-hot in float32, and ``y: (batch,)``. Source: a small relative of the
-    tasks in Hochreiter & Schmidhuber 1997, section 5.
+    tasks in Hochreiter & Schmidhuber 1997.
 
     >>> x, y = first_symbol_task(8, 20, generator=torch.Generator().manual_seed(0))
     >>> x.shape, bool((x[:, 0].argmax(1) == y).all())

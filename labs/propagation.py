@@ -121,7 +121,7 @@ def q_map(
     .. math:: q^t = \sigma_w^2 \int \sigma(\sqrt{q^{t-1}}\, z)^2\, \mathcal{D}z + \sigma_b^2
 
     The integral over the unit normal z is exact to about 1e-12 for :math:`\sqrt q \le 10`, kinks at 0 included (see the
-    rule in the source). Source: Poole et al. 2016, eq. 3. Raises ValueError for a negative or NaN argument.
+    rule in the source). Source: Poole et al. 2016. Raises ValueError for a negative or NaN argument.
 
     >>> q_map(1.0, "relu", sigma_w=2 ** 0.5)
     tensor(1.0000, dtype=torch.float64)
@@ -134,7 +134,7 @@ def fixed_point(activation: str | Activation, sigma_w: float, sigma_b: float = 0
     r"""The variance q* at which :func:`q_map` settles from q = 1: 0.0 if it dies out, infinity if it grows for ever.
 
     Found by bisection, so it is as sharp at criticality, where iterating the map never ends. Where every q is a fixed
-    point (a critical ReLU without bias) it is 1. Source: Poole et al. 2016, section 3.
+    point (a critical ReLU without bias) it is 1. Source: Poole et al. 2016.
 
     >>> round(fixed_point("tanh", 1.761 ** 0.5, 0.05 ** 0.5), 3)
     0.57
@@ -173,7 +173,7 @@ def chi_1(activation: str | Activation, sigma_w: float, sigma_b: float = 0.0) ->
     .. math:: \chi_1 = \sigma_w^2 \int \sigma'(\sqrt{q^*}\, z)^2\, \mathcal{D}z
 
     Below 1 (ordered) gradients vanish and inputs merge, above 1 (chaotic) gradients explode; 1 is critical.
-    Source: Poole et al. 2016, section 3; Schoenholz et al. 2017, sections 3 and 5.
+    Source: Poole et al. 2016; Schoenholz et al. 2017.
 
     >>> round(chi_1("sigmoid", 1.0), 4)
     0.0557
@@ -187,7 +187,7 @@ def depth_scale(activation: str | Activation, sigma_w: float, sigma_b: float = 0
     r"""Layers over which the second moment of :math:`\delta` falls by a factor e, :math:`\xi = -1/\ln\chi_1`.
 
     Infinite at criticality; negative in the chaotic phase, where the moment grows by e over :math:`|\xi|` layers. In
-    the ordered phase two inputs merge over the same depth. Source: Schoenholz et al. 2017, sections 3 and 5.
+    the ordered phase two inputs merge over the same depth. Source: Schoenholz et al. 2017.
 
     >>> round(depth_scale("tanh", 1.0, 0.05 ** 0.5), 3)
     3.627
@@ -201,7 +201,7 @@ def depth_scale(activation: str | Activation, sigma_w: float, sigma_b: float = 0
 def critical_sigma_w(activation: str | Activation, sigma_b: float = 0.0) -> float:
     r"""The smallest :math:`\sigma_w` found by doubling at which :math:`\chi_1 = 1`: the critical line at ``sigma_b``.
 
-    Source: Schoenholz et al. 2017, section 3 and fig. 1. Raises ValueError if there is none below 100.
+    Source: Schoenholz et al. 2017. Raises ValueError if there is none below 100.
 
     >>> round(critical_sigma_w("relu") ** 2, 6), round(critical_sigma_w("tanh", 0.05 ** 0.5) ** 2, 4)
     (2.0, 1.761)
@@ -248,7 +248,7 @@ def predict_forward(
               E[(h^t)^2] = \int \sigma(\sqrt{q^t}\, z)^2\, \mathcal{D}z
 
     ``widths`` as for :class:`~labs.nets.DeepMLP`; ``gamma`` is :math:`\gamma_t = \mathrm{Var}[w^t_{ij}]`, one or d of
-    them. When to trust it: see the head of this module. Source: Poole et al. 2016, eq. 3, with
+    them. When to trust it: see the head of this module. Source: Poole et al. 2016, with
     :math:`\sigma_w^2 = n_{t-1}\gamma_t`. Raises ValueError for bad widths, variances or moments.
 
     >>> predict_forward("relu", (64, 3), gamma=1 / 64)
@@ -269,7 +269,7 @@ def predict_backward(
     .. math:: E[(\delta^{t-1})^2] = n_t\gamma_t\, E[(\delta^t)^2] \int \sigma'(\sqrt{q^t}\, z)^2\, \mathcal{D}z
 
     with the :math:`q^t` of :func:`predict_forward`, whose arguments it shares. It takes the gradient as independent of
-    the weights it passes. Source: Schoenholz et al. 2017, section 5. Raises ValueError as :func:`predict_forward`.
+    the weights it passes. Source: Schoenholz et al. 2017. Raises ValueError as :func:`predict_forward`.
 
     >>> predict_backward("identity", [64, 64, 32], gamma=1 / 64)
     tensor([0.5000, 1.0000], dtype=torch.float64)
@@ -313,7 +313,7 @@ def phase_diagram(
     signal decays, 0.95 near criticality, 0.5 at :math:`\sigma_w = 2.4`; for a ReLU net by 1. ``"independent"`` draws
     the weights anew for each :math:`\sigma_w`, at ten times the cost. Inputs are shared either way.
 
-    Source: Poole et al. 2016, fig. 1. Raises ValueError for an unknown ``weights``, a negative or empty ``sigma_w``, or
+    Source: Poole et al. 2016. Raises ValueError for an unknown ``weights``, a negative or empty ``sigma_w``, or
     a count below 1.
 
     >>> diagram = phase_diagram("tanh", [0.5, 1.5], depth=10, seeds=20, generator=torch.Generator().manual_seed(0))

@@ -40,7 +40,7 @@ def entries(x: Tensor, index: Tensor) -> Tensor:
     return x.view(-1).index_select(0, index) if x.is_contiguous() else torch.take(x, index)
 
 
-class Record(NamedTuple):
+class Reading(NamedTuple):
     """One output (or its gradient) of one call, still on its device."""
 
     name: str
@@ -63,43 +63,58 @@ def _squares(flat: Tensor) -> Tensors:
     return tuple([torch.dot(c, c) for c in flat.split(_CHUNK)]) if flat.numel() > _CHUNK else (torch.dot(flat, flat),)
 
 
-def _finite(squares: Tensors) -> bool:
-    """Whether the sums are known to be finite: to read them keeps a device waiting."""
-    return squares[0].is_cpu and math.isfinite(sum([part.item() for part in squares]))
+def _held(squares: Tensors, numel: int) -> bool:
+    """Whether the sums are known to be neither Inf nor lost below the format's smallest: to read them keeps a device waiting."""
+    if not squares[0].is_cpu:
+        return False
+    total = sum([part.item() for part in squares])
+    return math.isfinite(total) and total > 1e-30 * numel
 
 
-def squares_of(x: Tensor) -> Tensors:
-    """Sum of the squares of all entries, in parts."""
+def _careful(flat: Tensor) -> Tensors:
+    return (torch.linalg.vector_norm(flat, dtype=torch.float64).square(),)
+
+
+def squares_of(x: Tensor) -> tuple[Tensors, bool]:
+    """Sum of the squares of all entries, in parts, and whether it tells that all of them are finite."""
     flat = _flat(x)
     squares = _squares(flat)
-    return squares if _finite(squares) else _squares(flat.double())
+    return (squares, True) if _held(squares, flat.numel()) else (_careful(flat), False)
 
 
-def norms_of(gradients: Sequence[tuple[int, Tensors]], scale: float) -> list[float]:
-    """Norms of the weights' gradients, from their numbers of entries, and samples or sums of squares."""
-    if not gradients:
-        return []
-    if gradients[0][1][0].ndim:
-        S = torch.cat([sample for _, (sample,) in gradients]).view(-1, _SAMPLE).double()
-        means = S.square_().mean(1).tolist()
-        sums = [numel * mean for (numel, _), mean in zip(gradients, means, strict=True)]
-    else:
-        sums = [sum([part.item() for part in parts]) for _, parts in gradients]
-    return [math.sqrt(total) / scale for total in sums]
+def bad_shares(x: Tensor) -> Tensor | None:
+    """Shares of Inf, and of Inf or NaN, among the entries; None if it is known to have neither.
+
+    On the CPU the sum tells that, in a fraction of the time of a test of each.
+    """
+    if x.is_cpu and (math.isfinite(x.sum().item()) or bool(x.isfinite().all())):
+        return None
+    return torch.stack([x.isinf().float().mean(), 1 - x.isfinite().float().mean()])
 
 
-def measure(name: str, backward: bool, x: Tensor, index: Tensor, *, shifted: bool) -> Record:
+def norms_of(squares: Sequence[Tensors], scale: float) -> list[float]:
+    """Norms of gradients from the sums of their squares, which come in parts."""
+    parts = [part for tensors in squares for part in tensors]
+    one_by_one = all(part.is_cpu for part in parts)  # several times quicker there, and on a device a wait for each
+    values = iter([part.item() for part in parts] if one_by_one else torch.stack([p.double() for p in parts]).tolist())
+    return [math.sqrt(sum(islice(values, len(tensors)))) / scale for tensors in squares]
+
+
+def read_all(name: str, backward: bool, x: Tensor, index: Tensor, *, shifted: bool) -> Reading:
     """What ``x`` leaves behind if exact: its entries at ``index`` and sums over all, if shifted less the sample's mean."""
-    sample, flat = entries(x, index), _flat(x)
+    flat = _flat(x)
+    sample = flat.index_select(0, index) if x.is_contiguous() and x.dtype == flat.dtype else entries(x, index)
     if backward:  # only the norm is asked for, and if it is finite, every entry is
         squares = _squares(flat)
-        return Record(name, True, x.numel(), sample, () if _finite(squares) else torch.aminmax(flat), squares)
+        if _held(squares, flat.numel()):
+            return Reading(name, True, x.numel(), sample, (), squares)
+        return Reading(name, True, x.numel(), sample, torch.aminmax(flat), _careful(flat))
     extremes: Tensors = torch.aminmax(flat)
     shift: Tensors = ()
     if shifted:
         shift = (sample.mean(dtype=flat.dtype),)
         flat = flat - shift[0]  # or else the squares cancel where the mean is large
-    return Record(name, False, x.numel(), sample, extremes, (*shift, flat.sum(), *_squares(flat)), shifted)
+    return Reading(name, False, x.numel(), sample, extremes, (*shift, flat.sum(), *_squares(flat)), shifted)
 
 
 def cancels(mean: Tensor, variance: Tensor) -> Tensor:
@@ -107,7 +122,17 @@ def cancels(mean: Tensor, variance: Tensor) -> Tensor:
     return mean.square() > 25 * variance
 
 
-def numbers_of(records: Sequence[Record], kinds: Mapping[str, str], scale: float) -> Tensor:
+def _saturated(S: Tensor, records: Sequence[Reading], kinds: Mapping[str, str]) -> Tensor:
+    """Of each record the share of small slopes; NaN for what is neither tanh nor sigmoid."""
+    saturated = S.new_full((len(S),), math.nan)
+    for kind, shift in (("tanh", 0.0), ("sigmoid", 1.0)):  # tanh' = 1 - y^2, 4 sigmoid' = 1 - (2y - 1)^2
+        rows = [i for i, r in enumerate(records) if not r.backward and kinds[r.name] == kind]
+        if rows:
+            saturated[rows] = (((1 + shift) * S[rows] - shift).square() > 1 - _SLOPE).to(S.dtype).mean(1)
+    return saturated
+
+
+def numbers_of(records: Sequence[Reading], kinds: Mapping[str, str], scale: float) -> Tensor:
     """Of each record: entries, mean, variance, largest, shares of zero and saturated, beyond and lost in three formats."""
     S = torch.cat([r.sample for r in records]).view(-1, _SAMPLE)
     S = S.float() if S.dtype.itemsize < 4 else S
@@ -116,15 +141,11 @@ def numbers_of(records: Sequence[Record], kinds: Mapping[str, str], scale: float
     factor = torch.where(back, 1 / scale, 1.0)
     if scale != 1:
         S.mul_(factor.to(S)[:, None])
-    saturated = S.new_full((len(S),), math.nan)
-    for kind, shift in (("tanh", 0.0), ("sigmoid", 1.0)):  # tanh' = 1 - y^2, 4 sigmoid' = 1 - (2y - 1)^2
-        rows = [i for i, r in enumerate(records) if not r.backward and kinds[r.name] == kind]
-        if rows:
-            saturated[rows] = (((1 + shift) * S[rows] - shift).square() > 1 - _SLOPE).to(S.dtype).mean(1)
+    saturated = _saturated(S, records, kinds)
     mean = S.mean(1)
     hits = S - mean[:, None]
     variance = hits.square_().mean(1).double()
-    if not variance.isfinite().all():  # squares beyond fp32, or an Inf or NaN that stays one
+    if not variance.isfinite().all() or bool((variance < 1e-30).any()):  # squares beyond fp32, or below it
         mean, variance = S.double().mean(1), S.double().var(1, correction=0)
     S.abs_()
     largest = S.amax(1)
@@ -147,7 +168,7 @@ def numbers_of(records: Sequence[Record], kinds: Mapping[str, str], scale: float
     return torch.cat([numel[:, None], numbers], 1)
 
 
-def _make_exact(numbers: Tensor, records: Sequence[Record], factor: Sequence[float]) -> None:
+def _make_exact(numbers: Tensor, records: Sequence[Reading], factor: Sequence[float]) -> None:
     """Mean, variance and largest of all entries in place of the sample's; moments only where fp32 could hold the sums."""
     parts = [t for r in records for t in (*r.extremes, *r.sums)]
     one_by_one = records[0].sample.is_cpu  # several times quicker there, and on a device a wait for each
@@ -160,21 +181,29 @@ def _make_exact(numbers: Tensor, records: Sequence[Record], factor: Sequence[flo
         shift = squares.pop(0) if r.shifted else 0.0
         mean = 0.0 if r.backward else squares.pop(0) / r.numel
         variance = sum(squares) / r.numel - mean**2
-        if math.isfinite(variance) and variance >= 0.01 * mean**2:
+        if math.isfinite(variance) and variance >= max(0.01 * mean**2, 1e-30 * (not r.backward)):
             row[:2] = (shift + mean) * f, max(variance, 0.0) * f**2
     numbers[:, :3] = torch.tensor(rows, dtype=torch.float64)
 
 
-def pool(rows: Tensor) -> dict[str, Any]:
+def pool(rows: Sequence[Sequence[float]]) -> dict[str, Any]:
     """One layer's tensors as one, each weighted by its number of entries."""
-    numel = rows[:, 0].sum()
-    average = (rows[:, :1] * rows).sum(0) / numel
-    mean, largest = average[1], rows[:, 3].max().item() if not rows[:, 3].isnan().any() else math.nan
-    variance = average[2] + (rows[:, 0] * (rows[:, 1] - mean) ** 2).sum() / numel
-    shares = average.tolist()
+    if len(rows) == 1:
+        numel, average, variance, largest = rows[0][0], rows[0], rows[0][2], rows[0][3]
+    else:
+        numel = sum(row[0] for row in rows)
+        average = [sum(row[0] * row[i] for row in rows) / numel for i in range(len(rows[0]))]
+        variance = average[2] + sum(row[0] * (row[1] - average[1]) ** 2 for row in rows) / numel
+        largest = math.nan if any(math.isnan(row[3]) for row in rows) else max(row[3] for row in rows)
+    mean, known = average[1], variance == variance
     return {
-        "mean": mean.item(), "std": variance.sqrt().item(), "norm": (numel * (variance + mean**2)).sqrt().item(),
-        "largest": largest, "finite": math.isfinite(largest), "zero": shares[4],
-        "saturated": None if math.isnan(shares[5]) else shares[5],
-        "overflow": dict(zip(_FORMATS, shares[6:9], strict=True)), "underflow": dict(zip(_FORMATS, shares[9:], strict=True)),
-    }  # fmt: skip
+        "mean": mean,
+        "std": math.sqrt(variance) if variance > 0 else 0.0 if known else math.nan,
+        "norm": math.sqrt(numel * (variance + mean * mean)) if known else math.nan,
+        "largest": largest,
+        "finite": math.isfinite(largest),
+        "zero": average[4],
+        "saturated": average[5] if average[5] == average[5] else None,
+        "overflow": {"fp16": average[6], "bf16": average[7], "fp8": average[8]},
+        "underflow": {"fp16": average[9], "bf16": average[10], "fp8": average[11]},
+    }
