@@ -1,26 +1,31 @@
-"""The book's own Sphinx extension, its notebook generator, its ledger and its build.
+"""The book's own Sphinx extension, its notebook generator, its checks and its build. ARCHITECTURE.md draws the house.
 
-``source`` reads a chapter; ``katexmath``, ``decided``, ``ledgerpage``, ``live`` and ``site`` make the pages,
-``colab`` and ``wheel`` what they offer to run;
-``notebooks`` makes the ``.ipynb``, ``address`` names the repository they install from; ``ledger`` checks that
-nothing on a page is unchecked; ``build`` runs it all. Only ``setup`` imports Sphinx.
+``read`` says what a page says; ``check`` whether it is true; ``run`` executes and builds; ``pages`` is what Sphinx draws;
+``notebook`` makes the ``.ipynb``. Only ``pages`` imports Sphinx.
 """
 
-from __future__ import annotations
+from importlib import import_module
+from typing import Any
 
-from typing import TYPE_CHECKING, Any
+# In this order: handlers of one event run as they were connected.
+PAGES = (
+    "writer",
+    "references",
+    "roles",
+    "claims",
+    "folds",
+    "math",
+    "ledgerpage",
+    "live",
+    "proof",
+    "layout",
+    "search",
+    "previews",
+    "finish",
+)
 
-if TYPE_CHECKING:
-    from sphinx.application import Sphinx
 
-
-def setup(app: Sphinx) -> dict[str, Any]:
-    from . import colab, decided, katexmath, ledgerpage, live, site
-
-    colab.setup(app)
-    decided.setup(app)
-    katexmath.setup(app)
-    ledgerpage.setup(app)
-    live.setup(app)
-    site.setup(app)
+def setup(app: Any) -> dict[str, Any]:
+    for name in PAGES:
+        import_module(f"bookext.pages.{name}").setup(app)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

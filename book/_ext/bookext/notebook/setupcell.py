@@ -1,0 +1,118 @@
+"""The first code cell of every notebook: ``labs`` from the repository, or from its wheel, without touching anything else.
+
+On Colab, numpy and torch are Colab's own, and a changed one wants a restart in the middle of *Run all*. So ``labs`` is
+installed without its dependencies, and of what is absent only what the notebooks import. The cell runs pip itself: the magic
+``%pip`` hides whether it failed, and advises a restart that is not needed.
+"""
+
+import json
+from string import Template
+
+from bookext.read.book import config
+
+from .wheel import wheel_name, wheel_url
+
+PLACEHOLDER = "/_your-account_"  # in the address of a repository that nobody can own
+# What notebooks and labs import besides the standard library, and the package that has it. Torch is not in it: it is hundreds
+# of megabytes, for each machine other ones, so a reader without it is told where to get it.
+PACKAGES = {"matplotlib": "matplotlib", "numpy": "numpy", "sklearn": "scikit-learn", "sympy": "sympy", "tqdm": "tqdm"}
+
+CODE = Template(r'''
+# @title Set-up: makes the book's helper package labs importable
+# Installs labs where it is not there yet. What you have of numpy, torch and the rest stays as it is.
+import glob, importlib.metadata, importlib.util, os, subprocess, sys, time
+
+REPOSITORY, TAG = "$repository", "$tag"
+WHEEL = "$wheel"
+PACKAGES = $packages
+ADVICE = f"""
+What to do:
+- If the network is down, restore it and run this cell again.
+- If the repository cannot be reached from here, get this file with a browser, put it beside
+  the notebook (on Colab: the folder on the left, then upload) and run this cell again:
+  {WHEEL}
+- If an address is wrong, or a placeholder because this copy of the book has no public home yet,
+  write the right one into this cell. In a clone, 'pip install --no-deps .' installs labs, and
+  'make address URL=...' mends every notebook."""
+
+
+def labs_is_there():
+    importlib.invalidate_caches()
+    try:
+        if importlib.util.find_spec("labs.jacobians"):
+            return True
+    except ImportError:
+        pass
+    sys.modules.pop("labs", None)   # what the search has left
+    return False
+
+
+def pip_install(*what):
+    """Run pip; returns None, or what it says is wrong."""
+    command = [sys.executable, "-m", "pip", "install", "--retries", "1", *what]
+    no_questions = os.environ | {"GIT_TERMINAL_PROMPT": "0", "PIP_NO_INPUT": "1"}
+    try:
+        done = subprocess.run(command, env=no_questions, stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=90)
+    except subprocess.TimeoutExpired:
+        return "no answer within 90 seconds"
+    said = (done.stdout + done.stderr).splitlines()
+    reasons = [line.strip() for line in said if "fatal:" in line or "ERROR:" in line]
+    return "; ".join(reasons or said[-1:]) if done.returncode else None
+
+
+def set_up_labs():
+    if labs_is_there():
+        print("labs is here already; nothing was installed.")
+        return
+    begun, tried = time.time(), []
+    # A wheel beside this notebook comes first: it needs no network.
+    for source in [*glob.glob("$wheel_glob"), f"git+{REPOSITORY}@{TAG}", WHEEL]:
+        if "$placeholder" in source:
+            tried.append(f"{source}: a placeholder, not an address")
+            continue
+        problem = pip_install("--no-deps", source)
+        if labs_is_there():
+            version = importlib.metadata.version("$project")
+            print(f"Installed labs {version} from {source} in {time.time() - begun:.0f} s, "
+                  "and nothing else. No restart is needed.")
+            return
+        tried.append(f"{source}: {problem or 'installed, but cannot be imported'}")
+    if other := importlib.util.find_spec("labs"):
+        where = other.origin or list(other.submodule_search_locations)
+        tried.append(f"Something else called labs is in the way; rename it: {where}")
+    raise ImportError("\n- ".join(["labs could not be installed. Tried:", *tried]) + ADVICE)
+
+
+def set_up_the_rest():
+    absent = [name for module, name in PACKAGES.items() if not importlib.util.find_spec(module)]
+    if absent:
+        kept = [f"{name}=={importlib.metadata.version(name)}" for name in ("numpy", "torch")
+                if importlib.util.find_spec(name)]
+        problem = pip_install(*absent, *kept)
+        if problem:
+            raise ImportError(f"Not here, and could not be installed: {', '.join(absent)}. "
+                              f"{problem}")
+        print("Installed what was not here:", ", ".join(absent))
+    if not importlib.util.find_spec("torch"):
+        print("PyTorch is not here. This cell does not install it: choose your build on "
+              "pytorch.org/get-started.")
+
+
+set_up_labs()
+set_up_the_rest()
+''')
+
+
+def setup_code() -> str:
+    """The set-up cell, with the addresses of _config.yml."""
+    repository, project = config()["repository"], wheel_name().partition("-")[0]
+    return CODE.substitute(
+        repository=repository["url"],
+        tag=repository["branch"],
+        wheel_glob=f"{project}-*.whl",
+        wheel=wheel_url(),
+        packages=json.dumps(PACKAGES),
+        placeholder=PLACEHOLDER,
+        project=project.replace("_", "-"),
+    ).strip()

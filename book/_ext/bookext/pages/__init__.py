@@ -1,0 +1,1 @@
+"""What Sphinx draws: one module for each thing that a page shows or offers."""

@@ -1,0 +1,87 @@
+"""Claims on the page: a mark behind the sentence that leads to the ledger's row, and what that row says."""
+
+import re
+from functools import cache
+from html import escape
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util.docutils import SphinxRole
+
+from bookext.check.conditions import conditions_of
+from bookext.check.slices import slice_of
+from bookext.check.stress import number_of, plan_of, read_records, together, words
+from bookext.read.book import book_pages
+from bookext.read.chapter import Chapter, read_chapter
+from bookext.read.claims import claims_of, deciding_pages, decisions_of
+
+LEDGER = "book/appendix/ledger"
+UNTRIED = "not yet tried in other conditions"
+
+
+@cache
+def result_of(name: str) -> tuple[str, str]:
+    """For what a claim stands, and what became of it, in words."""
+    chapter, decision = deciding_pages()[name][0]
+    conditions = conditions_of(number_of(chapter))[0].get(name)
+    record = read_records(chapter).get(name)
+    if conditions is None:
+        return "as printed", UNTRIED
+    plan, _ = plan_of(slice_of(chapter, decision.cell), name, conditions)
+    stands_for = together([*plan.holds]) or "as printed"
+    if conditions.share < 1:
+        stands_for += f", in {conditions.share:.0%} of the draws".replace("%", " %")
+    return stands_for, words(record, plan) if record else UNTRIED
+
+
+def claims_here(chapter: Chapter) -> list[tuple[str, str, int]]:
+    """The claims that a chapter decides: name, sentence, and the number of the deciding cell."""
+    said = claims_of(chapter)
+
+    def sentence(name: str, section: str) -> str:
+        texts = [
+            c.text for c in sorted(said, key=lambda c: (c.section != section, c.caption, c.line)) if c.name == name
+        ]
+        return re.sub(r"(\{doc\}`(?:[^`<]*<)?)(?=[^/`<>][^`<>]*>?`)", r"\1/book/", texts[0]) if texts else name
+
+    return [(d.name, sentence(d.name, d.section), d.cell + 1) for d in decisions_of(chapter)]
+
+
+class ClaimRole(SphinxRole):
+    """``{claim}`sig-scale-cures```: a mark whose title says what became of the claim, linked to its row of the ledger."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        name = self.text.strip()
+        if name not in deciding_pages():
+            return [], [self.inliner.reporter.error(f"no assertion decides the claim {name}", line=self.lineno)]
+        address = self.env.app.builder.get_relative_uri(self.env.docname, LEDGER)
+        link = f'<a href="{address}#claim-{name}" title="{escape(result_of(name)[1])}">'
+        mark = '<span aria-hidden="true">✓</span><span class="unseen">tested</span>'
+        return [nodes.raw("", f"&nbsp;{link}{mark}</a>", format="html", classes=["claim"])], []
+
+
+def close_up(app: Sphinx, doctree: nodes.document) -> None:
+    """The blank before a mark is its own, at which no line breaks."""
+    for mark in doctree.findall(lambda node: isinstance(node, nodes.raw) and "claim" in node["classes"]):
+        before = mark.parent[mark.parent.index(mark) - 1] if mark.parent.index(mark) else None
+        if isinstance(before, nodes.Text):
+            mark.parent.replace(before, nodes.Text(before.rstrip()))
+
+
+def outdated(app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
+    """The pages with a mark whose title has changed."""
+    names = {page: [claim.name for claim in claims_of(read_chapter(page))] for page in book_pages()}
+    known = deciding_pages()
+    shown = {
+        env.path2doc(str(p)): repr([result_of(n) for n in some if n in known]) for p, some in names.items() if some
+    }
+    before: dict[str | None, str] = getattr(env, "claims_shown", {})
+    vars(env)["claims_shown"] = shown
+    return [page for page, titles in shown.items() if page in env.found_docs and before.get(page) != titles]
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("env-get-outdated", outdated)
+    app.connect("doctree-read", close_up)
+    app.add_role("claim", ClaimRole())

@@ -1,0 +1,200 @@
+"""The ledger as a page: every equation, claim and claimed number, how it is checked, where, how closely, after which source.
+
+``{ledger}`` writes the tables, ``{ledger-totals}`` the sentence of totals. Both are read from the chapters, so they are never
+out of step with what the ledger checks.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util.docutils import SphinxDirective
+
+from bookext.check.ledger import ITEM, bound_names, counts, kind_of, used_names
+from bookext.read.book import ROOT, executed_pages, numbered_chapters
+from bookext.read.chapter import ATTRIBUTES, TARGET, Chapter, Equation, Number, read_chapter
+from bookext.read.kept import digest, files, remembered
+from bookext.read.labels import citation, cited, labels
+from bookext.read.plaintext import plain_number
+
+from .claims import LEDGER, claims_here, result_of
+from .roles import chapter_url
+
+Row = Sequence[str | nodes.Node]
+APPROXIMATE = re.compile(r"\\(?:approx|to|longrightarrow|propto)(?![a-z])")
+MEANINGS = "book/_ext/bookext/check/meanings"
+
+
+def computing_cell(chapter: Chapter, number: Number) -> int:
+    """The number of the cell that gives a claimed number its value: the last of its section to bind a name of it."""
+    own = [(n, cell) for n, cell in enumerate(chapter.code, 1) if cell.section == number.section]
+    return max(n for n, cell in own if used_names(number) & bound_names(cell.source))
+
+
+def sources(chapter: Chapter, equation: Equation) -> list[str]:
+    """The lecture's item that an equation stands under, and what its section cites."""
+    lines = chapter.text.splitlines()
+    headings = [i for i, line in enumerate(lines) if line.startswith("## ")]
+    start = max((i for i in headings if i < equation.line), default=0)
+    end = min((i for i in headings if i >= equation.line), default=len(lines))
+    while start and (not lines[start - 1] or TARGET.match(lines[start - 1]) or ATTRIBUTES.match(lines[start - 1])):
+        start -= 1
+    items = ITEM.findall("\n".join(lines[start : equation.line]))
+    keys = cited("\n".join(lines[start:end]))
+    return [*items[-1:], *dict.fromkeys(citation(key, False) for key in keys if key != "d2l")]
+
+
+@lru_cache(maxsize=1)
+def tolerances() -> dict[str, tuple[float, float]]:
+    """Of each equation that has a meaning its relative tolerances, exact and loose.
+
+    They are kept from build to build: the meanings import SymPy and torch, which would double the time of a small edit.
+    """
+
+    def read() -> dict[str, tuple[float, float]]:
+        meanings = import_module("bookext.check.meanings").MEANINGS
+        return {label: (meaning.rtol, meaning.loose) for label, meaning in meanings.items()}
+
+    return remembered("tolerances", digest([*files(MEANINGS), ROOT / MEANINGS / "../case.py"]), read)
+
+
+def tie_of(equation: Equation) -> tuple[str, str]:
+    """Whether the page's own formula is compared with what is computed, and to which relative tolerance."""
+    if equation.label not in tolerances():
+        return "", ""
+    exact, loose = tolerances()[equation.label]
+    shown = [exact] + [loose] * bool(APPROXIMATE.search(equation.tex))
+    return "tied", ", ".join(dict.fromkeys(f"{t:.0e}".replace("e-0", "e-") if t else "exact" for t in shown))
+
+
+class LedgerDirective(SphinxDirective):
+    """``{ledger}``: for each chapter its equations and its claims, and folded its claimed numbers."""
+
+    def run(self) -> list[nodes.Node]:
+        shown: list[nodes.Node] = []
+        for chapter in map(read_chapter, executed_pages()):
+            if chapter.equations or chapter.numbers or claims_here(chapter):
+                shown += self.chapter(chapter)
+        return shown
+
+    def chapter(self, chapter: Chapter) -> list[nodes.Node]:
+        """One chapter's section."""
+        number = numbered_chapters().get(chapter.path)
+        title = f"{number}. {chapter.title}" if number else chapter.title
+        section = nodes.section("", nodes.title("", title), ids=[f"ledger-{chapter.path.stem}"])
+        if chapter.equations:
+            header = ["Equation", "Kind", "Cell", "Tie", "Tolerance", "Source"]
+            section += table(header, (self.equation(chapter, e) for e in chapter.equations))
+        if here := claims_here(chapter):
+            header = ["Claim", "Stands for", "Result", "Cell"]
+            section += table(header, (self.claim(chapter, *c) for c in here), "ledger-claims")
+        if chapter.numbers:
+            summary = f"<summary>{len(chapter.numbers)} numbers claimed in the text</summary>"
+            section += nodes.raw("", f'<details class="ledger-numbers">{summary}', format="html")
+            header = ["Number", "Computed as", "Tolerance", "Cell", "Section"]
+            section += table(header, (self.number(chapter, c) for c in chapter.numbers))
+            section += nodes.raw("", "</details>", format="html")
+        return [section]
+
+    def equation(self, chapter: Chapter, equation: Equation) -> Row:
+        label = str(equation.label)
+        _, number, anchor = labels()[label]
+        cells = [n for n, cell in enumerate(chapter.code, 1) if label in cell.checks]
+        link = nodes.reference("", number, internal=True, refuri=chapter_url(self.env, chapter, anchor))
+        name = nodes.inline("", "", link, nodes.Text(" "), nodes.literal("", label))
+        kind = kind_of(chapter, equation)
+        return [name, kind, self.cells(chapter, cells), *tie_of(equation), "; ".join(sources(chapter, equation))]
+
+    def claim(self, chapter: Chapter, name: str, sentence: str, cell: int) -> Row:
+        stands_for, result = result_of(name)
+        said, _ = self.state.inline_text(sentence, self.lineno)
+        return [nodes.inline("", "", *said, ids=[f"claim-{name}"]), stands_for, result, self.cells(chapter, [cell])]
+
+    def number(self, chapter: Chapter, number: Number) -> Row:
+        shown, expression = plain_number(number.literal), nodes.literal("", number.expression)
+        cell = self.cells(chapter, [computing_cell(chapter, number)])
+        return [shown, expression, f"± {number.tolerance:.3g}", cell, with_mathematics(number.section)]
+
+    def cells(self, chapter: Chapter, numbers: Sequence[int]) -> nodes.Node:
+        shown = nodes.inline()
+        for number in numbers:
+            url = chapter_url(self.env, chapter, f"cell-{number}")
+            shown += [nodes.Text(", ")] if len(shown) else []
+            shown += nodes.reference("", f"cell\u00a0{number}", internal=True, refuri=url)
+        return shown
+
+
+def table(header: Sequence[str], rows: Iterable[Row], *classes: str) -> nodes.Node:
+    """A table as docutils has it; narrow columns of text."""
+
+    def row(cells: Row) -> nodes.row:
+        entries = [nodes.entry("", nodes.paragraph("", "", nodes.Text(c) if isinstance(c, str) else c)) for c in cells]
+        return nodes.row("", *entries)
+
+    columns = [nodes.colspec(colwidth=1) for _ in header]
+    group = nodes.tgroup("", *columns, nodes.thead("", row(header)), nodes.tbody("", *map(row, rows)), cols=len(header))
+    return nodes.table("", group, classes=["ledger", *classes])
+
+
+def with_mathematics(title: str) -> nodes.Node:
+    """A heading's text, its ``$…$`` as mathematics."""
+    parts = re.sub(r"\{\w+\}`([^`<]*)[^`]*`|`([^`]*)`", r"\1\2", title).split("$")
+    return nodes.inline("", "", *(nodes.math(t, t) if i % 2 else nodes.Text(t) for i, t in enumerate(parts)))
+
+
+def totals() -> Counter[str]:
+    """Equations of each kind, those that are tied, numbers, claims, results and errata of the whole book."""
+    chapters = [read_chapter(page) for page in executed_pages()]
+    tied = sum(e.label in tolerances() for chapter in chapters for e in chapter.equations)
+    return sum((counts(chapter) for chapter in chapters), Counter(tied=tied))
+
+
+class TotalsDirective(SphinxDirective):
+    """``{ledger-totals}``: the counts in words, with a link to the ledger."""
+
+    def run(self) -> list[nodes.Node]:
+        n = totals()
+        statements = n["proved"] + n["checked"]
+        tied = "all" if n["tied"] == statements else n["tied"]
+        text = (
+            f"The book has {statements} formulas ({n['proved']} proved with SymPy, {n['checked']} checked numerically; "
+            f"{tied} evaluated as they are printed), {n['numbers']} numbers, {n['claims']} conclusions, "
+            f"and {n['results']} results and {n['errata']} errata of the lecture."
+        )
+        shown = nodes.paragraph("", text, classes=["ledger-totals"])
+        if self.env.docname != LEDGER:
+            url = self.env.app.builder.get_relative_uri(self.env.docname, LEDGER)
+            link = nodes.reference("", "the ledger", internal=True, refuri=url)
+            shown += [nodes.Text(" Each has its line in "), link, nodes.Text(".")]
+        return [shown]
+
+
+def read_from(chapter: Chapter) -> tuple[object, ...]:
+    """All of a chapter that the ledger shows; its prose is not among it."""
+    equations = [(e.label, e.tex, e.section, sources(chapter, e)) for e in chapter.equations]
+    numbers = [(c.literal, c.expression, c.tolerance, c.section) for c in chapter.numbers]
+    cells = [(cell.source, cell.section, cell.metadata) for cell in chapter.code]
+    claims = [(claim, *result_of(claim[0])) for claim in claims_here(chapter)]
+    return chapter.title, chapter.front, equations, numbers, claims, cells
+
+
+def outdated(app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
+    """The pages with tables or totals, if what they are read from has changed; not at every change of a chapter's prose."""
+    pages = [name for name in env.found_docs if "```{ledger" in Path(env.doc2path(name)).read_text("utf8")]
+    seen = repr([tolerances(), *(read_from(read_chapter(page)) for page in executed_pages())]) if pages else ""
+    if getattr(env, "ledger_read_from", None) == seen:
+        return []
+    vars(env)["ledger_read_from"] = seen
+    return pages
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("env-get-outdated", outdated)
+    app.add_directive("ledger", LedgerDirective)
+    app.add_directive("ledger-totals", TotalsDirective)

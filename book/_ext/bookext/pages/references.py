@@ -1,0 +1,72 @@
+"""The list of references: its labels are the words by which the text cites, and each leads back to where it is cited."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from pybtex.plugin import register_plugin
+from pybtex.style.formatting.plain import Style
+from pybtex.style.labels import BaseLabelStyle
+from sphinx.application import Sphinx
+
+from bookext.read.book import numbered_chapters
+from bookext.read.labels import citation
+
+
+class AuthorYear(BaseLabelStyle):  # type: ignore[misc]
+    """``He et al., 2016a`` instead of a key that no text uses."""
+
+    def format_labels(self, entries: list[Any]) -> Iterator[str]:
+        return (citation(entry.key, True) for entry in entries)
+
+
+class BookStyle(Style):  # type: ignore[misc]
+    """Sorted by author and year."""
+
+    default_label_style = AuthorYear
+    default_sorting_style = "author_year_title"
+
+
+def page_name(app: Sphinx, docname: str) -> str:
+    """A chapter's number, or the title of another page."""
+    number = numbered_chapters().get(Path(app.env.doc2path(docname)).resolve())
+    return f"chapter {number}" if number else app.env.titles[docname].astext()
+
+
+def lists(app: Sphinx) -> set[str]:
+    """The pages that have a list of references."""
+    return {key.docname for key in app.env.get_domain("cite").bibliographies}  # type: ignore[attr-defined]
+
+
+def refresh_lists(app: Sphinx, env: Any) -> list[str]:
+    """A list of references is written whenever something is: it says where a source is cited."""
+    return sorted(lists(app))
+
+
+def link_back(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Below each reference: the pages that cite it, each a link to the first place there."""
+    if docname not in lists(app):
+        return
+    domain: Any = app.env.get_domain("cite")
+    places: dict[str, dict[str, str]] = {}
+    for ref in domain.citation_refs:
+        for target in ref.targets:
+            places.setdefault(target.key, {}).setdefault(ref.docname, ref.citation_ref_id)
+    keys = {citation.citation_id: citation.key for citation in domain.citations}
+    order = {name: n for n, name in enumerate(app.env.toctree_includes.get(app.config.root_doc, []))}
+    for entry in doctree.findall(nodes.citation):
+        cited = places.get(next((keys[i] for i in entry["ids"] if i in keys), ""), {})
+        line = nodes.paragraph("", "Cited in ", classes=["cited-in"])
+        for page in sorted(cited, key=lambda name: (order.get(name, len(order)), name)):
+            line += [nodes.Text(", ")] if len(line) > 1 else []
+            url = f"{app.builder.get_relative_uri(docname, page)}#{cited[page]}"
+            line += nodes.reference("", page_name(app, page), refuri=url, internal=True)
+        if cited:
+            entry += line
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("env-updated", refresh_lists)
+    app.connect("doctree-resolved", link_back)
+    register_plugin("pybtex.style.formatting", "book", BookStyle)

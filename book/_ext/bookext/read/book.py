@@ -1,0 +1,84 @@
+"""The book as a whole: its settings, the order of its pages, and where each is published."""
+
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[4]
+
+
+def display_path(path: Path) -> str:
+    """A path as messages show it: relative to the repository where it lies in it."""
+    return (path.relative_to(ROOT) if path.is_relative_to(ROOT) else path).as_posix()
+
+
+@lru_cache(maxsize=1)
+def config() -> dict[str, Any]:
+    """_config.yml."""
+    return yaml.safe_load((ROOT / "_config.yml").read_text("utf8"))
+
+
+@lru_cache(maxsize=1)
+def contents() -> dict[str, Any]:
+    """_toc.yml."""
+    return yaml.safe_load((ROOT / "_toc.yml").read_text("utf8"))
+
+
+@lru_cache(maxsize=64)
+def front_matter(text: str) -> dict[str, Any]:
+    """What stands between the first two lines of dashes; empty if the text does not begin with one."""
+    match = re.match(r"---\n(.*?\n)---[ \t]*(?:\n|\Z)", text, re.DOTALL)
+    return (yaml.safe_load(match[1]) or {}) if match else {}
+
+
+def is_notebook(text: str) -> bool:
+    """Whether a page's text says of itself that it is a notebook, in jupytext's words, which the site's builder reads too."""
+    representation = front_matter(text).get("jupytext", {}).get("text_representation", {})
+    return representation.get("format_name") == "myst"
+
+
+def book_pages() -> list[Path]:
+    """Every page that _toc.yml names, in its order."""
+    toc = contents()
+    names = [toc["root"]]
+
+    def walk(entries: list[dict[str, Any]]) -> None:
+        for entry in entries:
+            if "file" in entry:
+                names.append(entry["file"])
+            walk(entry.get("chapters", []) + entry.get("sections", []))
+
+    walk(toc.get("parts", []) + toc.get("chapters", []))
+    return [ROOT / f"{name}.md" for name in names]
+
+
+@lru_cache(maxsize=1)
+def notebook_pages() -> list[Path]:
+    """The pages that are notebooks: each has a generated ``.ipynb`` beside it."""
+    return [p for p in book_pages() if is_notebook(p.read_text("utf8"))]
+
+
+def waits_for_nobody(front: dict[str, Any]) -> bool:
+    """Whether the build executes a notebook with this front matter: homework waits for the student."""
+    return front.get("mystnb", {}).get("execution_mode") != "off"
+
+
+def executed_pages() -> list[Path]:
+    """The notebooks that the build executes."""
+    return [page for page in notebook_pages() if waits_for_nobody(front_matter(page.read_text("utf8")))]
+
+
+@lru_cache(maxsize=1)
+def numbered_chapters() -> dict[Path, int]:
+    """The pages in numbered parts of _toc.yml and their chapter numbers."""
+    files = [c["file"] for part in contents().get("parts", []) if part.get("numbered") for c in part["chapters"]]
+    return {ROOT / f"{name}.md": number for number, name in enumerate(files, 1)}
+
+
+def page_url(page: Path, anchor: str = "") -> str:
+    """Where a page stands on the published site."""
+    base = config()["html"]["baseurl"].rstrip("/")
+    return f"{base}/{page.relative_to(ROOT).with_suffix('.html').as_posix()}{'#' + anchor.lower() if anchor else ''}"

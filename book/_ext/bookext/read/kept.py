@@ -1,0 +1,44 @@
+"""Where the build keeps what it has worked out, and the hashes that say whether it still holds."""
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from .book import ROOT
+
+BUILD = ROOT / "_build"
+
+
+def digest(paths: Iterable[Path]) -> str:
+    """A short hash of files' names and contents."""
+    total = hashlib.sha256(sys.version.encode())
+    for path in sorted(paths):
+        total.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
+    return total.hexdigest()[:16]
+
+
+def remembered(name: str, key: str, compute: Callable[[], Any]) -> Any:
+    """What ``compute`` gave when it last ran for this ``key``, if it did; else what it gives now. JSON, one key a name is kept."""
+    kept = BUILD / "kept" / f"{name}-{key}.json"
+    if not kept.exists():
+        found = compute()
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        for older in kept.parent.glob(f"{name}-{'?' * len(key)}.json"):
+            older.unlink()
+        kept.write_text(json.dumps(found), "utf8")
+    return json.loads(kept.read_text("utf8"))
+
+
+def files(folder: str) -> list[Path]:
+    """The files of a folder of the repository, what Python compiles left out."""
+    return [p for p in (ROOT / folder).rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+
+
+@lru_cache(maxsize=1)
+def cache_path() -> Path:
+    """The folder of outputs computed with this very ``labs``, these very pins and this environment."""
+    return BUILD / "cache" / digest([*files("labs"), ROOT / "requirements.txt", Path(__file__).with_name("machine.py")])

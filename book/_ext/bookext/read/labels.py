@@ -1,0 +1,68 @@
+"""What the labels of the book stand for, and how its sources are cited."""
+
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from .book import ROOT, book_pages, numbered_chapters
+from .chapter import read_chapter
+
+# A label above something, past further labels and attributes, and the line that it is above.
+LABELLED = re.compile(r"^\(([\w:.-]+)\)=\s*\n(?=(?:(?:\([^\n]*\)=|\{[.#][^\n]*\})\s*\n)*([^\n]*))", re.MULTILINE)
+
+
+@lru_cache(maxsize=1)
+def bibliography() -> Any:
+    """book/references.bib, parsed."""
+    from pybtex.database import parse_file
+
+    return parse_file(str(ROOT / "book" / "references.bib")).entries
+
+
+@lru_cache(maxsize=1)
+def labels() -> dict[str, tuple[Path, str, str]]:
+    """Every label of the book → (page, the text a bare reference shows, anchor)."""
+    found: dict[str, tuple[Path, str, str]] = {}
+    for page in book_pages():
+        chapter = read_chapter(page)
+        number = numbered_chapters().get(page)
+        prefix = f"{number}." if number else ""
+        for i, equation in enumerate((e for e in chapter.equations if e.label), 1):
+            found[str(equation.label)] = (page, f"({prefix}{i})", f"equation-{equation.label}")
+        figures = [cell.metadata.get("mystnb", {}).get("figure", {}) for cell in chapter.cells]
+        for i, name in enumerate((f["name"] for f in figures if "caption" in f), 1):
+            found[name] = (page, f"Figure {prefix}{i}", name)
+        for i, name in enumerate(re.findall(r"^:label:\s*(ex-[\w-]+)", chapter.text, re.MULTILINE), 1):
+            found[name] = (page, f"Exercise {prefix}{i}", name)
+        for target, rest in LABELLED.findall(chapter.text):
+            found[target] = (page, re.sub(r"^#+\s*", "", rest).strip(), target.replace("_", "-"))
+    return found
+
+
+CITE = re.compile(r"\{cite(?::[pt])?\}`([^`]+)`")
+
+
+def cited(text: str) -> list[str]:
+    """The keys of the sources that a text cites, in its order."""
+    return [key.strip() for keys in CITE.findall(text) for key in keys.split(",")]
+
+
+def from_latex(text: str) -> str:
+    """A field of the bibliography without BibTeX's braces and accents."""
+    from pybtex.richtext import Text
+
+    return str(Text.from_latex(text))
+
+
+def surname(person: Any) -> str:
+    """A person's family name, or the name of a body."""
+    return from_latex(" ".join(person.prelast_names + person.last_names))
+
+
+def citation(key: str, parenthesised: bool) -> str:
+    """'Glorot and Bengio (2010)', or with the year inside the same parentheses."""
+    entry = bibliography()[key.strip()]
+    people = [surname(p) for p in entry.persons["author"]]
+    names = " and ".join(people) if len(people) <= 2 else f"{people[0]} et al."
+    return f"{names}, {entry.fields['year']}" if parenthesised else f"{names} ({entry.fields['year']})"

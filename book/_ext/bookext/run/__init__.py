@@ -1,0 +1,1 @@
+"""The build: chapters executed, what came out kept, the site made from it."""

@@ -1,0 +1,76 @@
+"""``make book``: execute the chapters that changed, side by side, then build the site strictly."""
+
+import gc
+import os
+import sys
+
+from bookext.read.book import ROOT, executed_pages
+from bookext.read.chapter import SourceError
+from bookext.read.kept import BUILD, cache_path, digest, files
+from bookext.read.machine import build_environment, is_build_machine
+
+SITE = BUILD / "html"
+SHAPES = ("book/_ext/bookext/pages", "book/_ext/bookext/read", "book/_ext/bookext/notebook", "book/_static", "labs")
+
+
+def fingerprint() -> str:
+    """A hash of everything the site is made from."""
+    tops = [ROOT / name for name in ("_config.yml", "_toc.yml", "requirements.txt", "pyproject.toml")]
+    return digest([*files("book"), *files("labs"), *tops])
+
+
+def machinery() -> str:
+    """A hash of what shapes every page: Sphinx by itself would rewrite only the pages whose text changed."""
+    checks = [f"book/_ext/bookext/check/{name}.py" for name in ("ledger", "slices", "stress")]
+    alone = ["book/_ext/bookext/__init__.py", *checks, "_config.yml", "_toc.yml"]
+    return digest([*(file for folder in SHAPES for file in files(folder)), *(ROOT / name for name in alone)])
+
+
+def build_site(options: list[str]) -> int:
+    """``jupyter-book build`` in this process, which has read the chapters already; its exit status."""
+    from jupyter_book.cli.main import main as jupyter_book
+
+    try:
+        jupyter_book(["build", str(ROOT), *options])
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+def main() -> int:
+    """Build the site; exit status 1, with chapter, cell and traceback, when something is wrong."""
+    index, stamp, now = SITE / "book" / "index.html", BUILD / "fingerprint", fingerprint()
+    if index.exists() and stamp.exists() and stamp.read_text() == now:
+        print(f"Nothing changed. The site: {index}")
+        return 0
+    from .execute import execute_all, forget_old_caches  # an unchanged book does not wait for Jupyter
+
+    stamp.unlink(missing_ok=True)
+    os.environ |= build_environment()
+    gc.disable()  # collecting cycles among the nodes of 25 pages, where there are few, takes a third of a small edit's time
+    cache_path().mkdir(parents=True, exist_ok=True)
+    os.utime(cache_path())
+    forget_old_caches()
+    where = "" if is_build_machine() else " (not on the build machine: a number may differ by its ±)"
+    print(f"Executing chapters{where}", flush=True)
+    try:
+        failures = execute_all(executed_pages())
+    except SourceError as error:
+        failures = [str(error)]
+    if failures:
+        print("\n\n".join(["", *failures, "The book was not built."]), file=sys.stderr)
+        return 1
+    print("Building the site", flush=True)
+    shape, shaped = machinery(), BUILD / "machinery"
+    everything = [] if shaped.exists() and shaped.read_text() == shape else ["--all"]
+    if build_site(["-n", "-W", "--keep-going", "-q", *everything]):
+        print("\nThe book was not built: mend the warnings above.", file=sys.stderr)
+        return 1
+    shaped.write_text(shape)
+    stamp.write_text(now)
+    print(f"The site: {index}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""Chapters executed side by side, their outputs kept.
+
+A chapter's outputs come from a cache whose folder is named by a hash of ``labs/`` and ``requirements.txt``: jupyter-cache itself
+sees only the chapter's own cells and would reuse outputs of an older ``labs``.
+"""
+
+import os
+import re
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+import nbformat
+from jupyter_cache import get_cache
+from jupyter_cache.base import CacheBundleIn
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellControlSignal, CellExecutionError, DeadKernelError
+
+from bookext.read.book import config, display_path
+from bookext.read.chapter import Chapter, read_chapter
+from bookext.read.kept import BUILD, cache_path
+from bookext.read.numbers import executed_notebook
+
+from .kernels import ForkedKernelManager
+
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+WRONG = re.compile(r"^(?P<section>.*): the text says (?P<literal>.*), computed (?P<computed>.*)$", re.MULTILINE)
+
+
+def wrong_numbers(chapter: Chapter, message: str, stopped: int = 0) -> list[str]:
+    """For each number that the chapter's last cell refuses: the line that states it, and what was computed.
+
+    An expression without a value is found by the line of the cell at which that ``stopped``: its rows begin on the third.
+    """
+    if not WRONG.search(message):
+        row = chapter.numbers[stopped - 3 : stopped - 2] if stopped > 2 else []
+        named = [f"{chapter.name}:{c.line}: {{num}}`{c.literal} <{c.expression}>`: {message}" for c in row]
+        return named or [f"{chapter.name}: some {{num}} of it is not a single number: {message}"]
+    shown = []
+    for section, literal, computed in WRONG.findall(message):
+        lines = [str(c.line) for c in chapter.numbers if (c.section, c.literal) == (section, literal)]
+        place = f"{chapter.name}:{lines[0]}" + (f" (or {', '.join(lines[1:])})" if lines[1:] else "")
+        shown.append(f"{place}: the text says {literal}, computed {computed}")
+    return shown
+
+
+def failure(page: Path, notebook: nbformat.NotebookNode, error: Exception) -> str:
+    """What stopped a chapter, ready to print: file, line and cell, then the traceback; a wrong number in one line."""
+    chapter, cells = read_chapter(page), notebook.cells
+    # the last cell that was started is the one that failed, timed out or took the kernel with it
+    number = max((i for i, cell in enumerate(cells) if "execution" in cell.metadata), default=0)
+    text = ANSI.sub("", str(error))
+    inside = int(([*re.findall(r"^Cell In\[\d+\], line (\d+)", text, re.MULTILINE), 1])[-2:][0])
+    if number == len(chapter.cells) and isinstance(error, CellExecutionError):  # the cell of claimed numbers
+        return "\n".join(wrong_numbers(chapter, f"{error.ename}: {error.evalue}", inside))
+    line = chapter.cells[min(number, len(chapter.cells) - 1)].line + inside - 1
+    code = sum(cell.cell_type == "code" for cell in cells[: number + 1])
+    return f"{display_path(page)}:{line}: code cell {code}\n{text}"
+
+
+def execute(page: Path, notebook: nbformat.NotebookNode, forked: bool) -> tuple[float, str | None]:
+    """Execute a notebook in place; the seconds it took, and what stopped it."""
+    begun = time.perf_counter()
+    client = NotebookClient(
+        notebook,
+        timeout=config()["execute"]["timeout"],
+        kernel_name="python3",
+        kernel_manager_class=ForkedKernelManager if forked else AsyncKernelManager,
+        resources={"metadata": {"path": str(page.parent)}},
+        extra_arguments=["--log-level=ERROR"],  # else each kernel warns that its loopback port is not encrypted
+        coalesce_streams=True,
+    )
+    try:
+        client.execute()
+    except (CellControlSignal, DeadKernelError) as error:
+        return time.perf_counter() - begun, failure(page, notebook, error)
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)  # time stamps are no part of the cache's key
+    return time.perf_counter() - begun, None
+
+
+def execute_all(pages: list[Path]) -> list[str]:
+    """Execute the pages whose code is not in the cache, side by side; returns what failed, ready to print."""
+    cache = get_cache(cache_path())
+    waiting: dict[Path, nbformat.NotebookNode] = {}
+    for page in pages:
+        notebook = executed_notebook(page)
+        try:
+            cache.match_cache_notebook(notebook)
+            print(f"  {page.stem}: from the cache", flush=True)
+        except KeyError:
+            waiting[page] = notebook
+    failures = []
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        # a fork server is worth its start where several kernels are wanted
+        running = {pool.submit(execute, page, waiting[page], len(waiting) > 2): page for page in waiting}
+        for count, future in enumerate(as_completed(running), 1):
+            page, (seconds, failed) = running[future], future.result()
+            how = "FAILED" if failed else "executed"
+            print(f"  {page.stem}: {how} in {seconds:.1f} s ({count} of {len(running)})", flush=True)
+            if failed:
+                failures.append(failed)
+            else:
+                bundle = CacheBundleIn(waiting[page], str(page), data={"execution_seconds": seconds})
+                cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+    return failures
+
+
+def forget_old_caches() -> None:
+    """Keep the outputs of the three newest versions of labs: switching back and forth stays quick, the disk stays small."""
+    folders = sorted((BUILD / "cache").iterdir(), key=lambda p: p.stat().st_mtime)
+    for folder in folders[:-3]:
+        shutil.rmtree(folder)
