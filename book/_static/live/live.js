@@ -258,11 +258,13 @@ window.liveFigures = [];
     /** What need not follow every step of a slider: the screen reader's words, the table, the links, the address. */
     function settle(changed) {
       const words = verdict(result, theory, state).join(" "), address = `#${figure.id}?${new URLSearchParams(state)}`;
-      const alone = new URL(`${figure.dataset.alone}#live?${new URLSearchParams(state)}`, location.href).href;
+      const { chosen } = document.documentElement.dataset, theme = chosen ? `?theme=${chosen}` : "";
+      const alone = new URL(`${figure.dataset.alone}${theme}#live?${new URLSearchParams(state)}`, location.href).href;
       svg.setAttribute("aria-label", `Signal of every layer on a log axis. ${words}`);
       find(".live-link").href = address;
       find(".live-alone").href = alone;
-      find(".live-embed").value = `<iframe src="${alone}" title="Live figure" width="100%" height="720"></iframe>`;
+      const tall = "height: clamp(720px, 1260px - 69vw, 1040px)"; // the narrower, the more its controls stand one below another
+      find(".live-embed").value = `<iframe src="${alone}" title="Live figure" width="100%" height="720" style="${tall}"></iframe>`;
       if (find(".live-data").open) find(".live-table").innerHTML = table(result, theory);
       if (!changed) return;
       find("[role=status]").textContent = words;
@@ -293,11 +295,11 @@ window.liveFigures = [];
       if (!asked && state) return; // the address is of another place on the page
       update();
       settle(false);
-      if (asked) figure.scrollIntoView();
     }
 
     slider.addEventListener("input", () => { // three digits, as many as the axis can show
-      form.elements.scale.value = Number((10 ** slider.value).toPrecision(3));
+      const { scale } = form.elements, asked = 10 ** slider.value;
+      scale.value = Number(Math.min(Math.max(asked, scale.min), scale.max).toPrecision(3));
     });
     form.addEventListener("input", changed);
     form.addEventListener("reset", () => setTimeout(changed)); // the fields change after the event
@@ -309,6 +311,7 @@ window.liveFigures = [];
     });
     find(".live-data").addEventListener("toggle", () => settle(false));
     window.addEventListener("hashchange", followAddress);
+    window.addEventListener("scheme", () => settle(false));
     new ResizeObserver(() => {
       measure();
       draw(parts, size, state, result, theory);
