@@ -2,21 +2,24 @@
 
     python -m instructor.release                write every student page
     python -m instructor.release --check        compare them with the masters
-    python -m instructor.release --public DIR   copy the tracked files without ``instructor/`` to DIR
+    python -m instructor.release --public DIR   copy what is public to DIR: pages of _toc.yml, and what PUBLIC lists
 
-The release of a page is a function of the master's text: code cells tagged ``solution`` and Markdown folds whose title
-begins with *Solution* go; between ``### BEGIN SOLUTION`` and ``### END SOLUTION`` a stub takes the solution's place.
+The release of a page is a function of the master's text: code cells tagged ``solution`` and folds of the class ``solution``
+go; between ``### BEGIN SOLUTION`` and ``### END SOLUTION`` a stub takes the solution's place. What only looks like a solution's
+fold, by its title, stops the release.
 """
 
 from __future__ import annotations
 
 import ast
 import itertools
+import os
 import re
 import shutil
 import subprocess
 import sys
 import textwrap
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +28,23 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "book" / "homework"
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
-FENCE = re.compile(r"^(:{3,}|`{3,})\{([\w-]+)\}\s*(.*)$")
-HEAD = """\
-# Generated from the instructor's master: change that one and run `make homework`.
-mystnb:
-  execution_mode: 'off'
-language_info:
-  name: python
-  pygments_lexer: ipython3
-"""
+# What is public beside the pages, of what git tracks; * stands for folders, too. Grades, rosters and submissions have no
+# place here, wherever they lie.
+PUBLIC = (
+    "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "LICENSE", "CITATION.cff", "Makefile", "pyproject.toml",
+    "requirements.txt", "_config.yml", "_toc.yml", ".gitignore", ".gitattributes", ".ci/run", ".github/*.yml", ".github/*.md",
+    "labs/*.py", "tests/*.py", "tests/*.txt", "bench/*.py", "bench/requirements.txt", "bench/results.md", "book/references.bib",
+    "book/_ext/*.py", "book/_ext/*.js", "book/_ext/*.html", "book/_ext/*.conf", "book/_ext/*.toml", "book/_ext/skeleton/chapter.md",
+    "book/_stress/*.json", "book/_static/*.css", "book/_static/*.js", "book/_static/*.svg", "book/_static/*.png",
+    "book/_static/*.woff2", "book/_static/katex/LICENSE", "book/_static/katex/VERSION",
+)  # fmt: skip
+FENCE = re.compile(r"^(:{3,}|`{3,})\{([\w-]+)\}")
+# A fold that is called a solution, or an option that says so: wherever it is neither released nor left out by the class.
+UNMARKED = re.compile(
+    r"^[\s>*+-]*(?:[:`~]{3,}\s*\{[\w:-]+\}\W*solution|[:`~]{3,}\s*\{solution|:?class:.*\bsolution)", re.IGNORECASE
+)
+NOTICE = "  generated: from the master in instructor/; change that one, run `make homework`\n"
+UNEXECUTED = "mystnb:\n  execution_mode: 'off'\n"
 
 
 class ReleaseError(ValueError):
@@ -50,34 +61,41 @@ def page_of(master: Path) -> Path:
     return PAGES / master.name
 
 
-def release(text: str, name: str = "master") -> str:
-    """The student's page of a master's text; ReleaseError where a solution is not properly marked."""
+def release(text: str, name: str = "master", above: int = 0) -> str:
+    """The student's page of a master's text, or of a part below ``above`` lines.
+
+    ReleaseError, with file and line, where a solution is not properly marked.
+    """
     lines, out, i = text.splitlines(), [], 0
     while i < len(lines):
         opened = FENCE.match(lines[i])
         if not opened:
             if "SOLUTION" in lines[i]:
-                raise ReleaseError(f"{name}:{i + 1}: a solution's marker outside a code cell")
+                raise ReleaseError(f"{name}:{above + i + 1}: a solution's marker outside a code cell")
+            if UNMARKED.match(lines[i]):
+                remedy = "begin the fold at the line's start, with :class: solution under it"
+                raise ReleaseError(f"{name}:{above + i + 1}: {lines[i].strip()!r} hides nothing here: {remedy}")
             out.append(lines[i])
             i += 1
             continue
-        fence, kind, title = opened.groups()
+        fence, kind = opened.groups()
         end = next((j for j in range(i + 1, len(lines)) if lines[j].strip() == fence), None)
         if end is None:
-            raise ReleaseError(f"{name}:{i + 1}: {lines[i]!r} is not closed")
+            raise ReleaseError(f"{name}:{above + i + 1}: {lines[i]!r} is not closed")
         if kind == "code-cell":
-            out += _cell(lines[i : end + 1], f"{name}:{i + 1}")
-        elif title.lower().startswith("solution"):
-            pass
-        elif any(FENCE.match(line) for line in lines[i + 1 : end]):
-            inner = release("\n".join(lines[i + 1 : end]), f"{name}, inside line {i + 1}")
-            out += [lines[i], *inner.splitlines(), fence]
-        else:
-            out += lines[i : end + 1]
+            out += _cell(lines[i : end + 1], f"{name}:{above + i + 1}")
+        elif "solution" not in _classes(lines[i + 1 : end]):
+            if UNMARKED.match(lines[i]):
+                raise ReleaseError(f"{name}:{above + i + 1}: {lines[i]!r} lacks the class; add :class: solution")
+            inner = release("\n".join(lines[i + 1 : end]), name, above + i + 1)
+            nested = any(FENCE.match(line) for line in lines[i + 1 : end])
+            out += [lines[i], *inner.splitlines(), fence] if nested else lines[i : end + 1]
         i = end + 1
     released = re.sub(r"\n{3,}", "\n\n", "\n".join(out).strip()) + "\n"
-    if released.startswith("---\n"):
-        released = released.replace("---\n", f"---\n{HEAD}", 1)
+    if released.startswith("---\n") and not above:
+        _, head, body = released.split("---\n", 2)
+        head = head.replace("homework:\n", f"homework:\n{NOTICE}", 1)
+        released = f"---\n{head}{UNEXECUTED}---\n{body}"
     return released
 
 
@@ -101,6 +119,12 @@ def _cell(lines: list[str], where: str) -> list[str]:
     if begun is not None:
         raise ReleaseError(f"{where}: {BEGIN} without {END}")
     return out
+
+
+def _classes(body: list[str]) -> set[str]:
+    """The classes that a directive's options give it; an option stands as ``:class: name`` above the text."""
+    options = itertools.takewhile(lambda line: re.match(r":[\w-]+:", line), body)
+    return {name for line in options if line.startswith(":class:") for name in line.split()[1:]}
 
 
 def _options(lines: list[str]) -> dict[str, Any]:
@@ -145,24 +169,38 @@ def stale(master: Path) -> str | None:
     return None
 
 
-def public_tree(target: Path, root: Path = ROOT) -> int:
-    """Copy the files that git tracks, ``instructor/`` left out, to a new folder; returns how many."""
+def is_public(name: str, pages: set[str]) -> bool:
+    """Whether a tracked file is on the list of what is public; ``pages`` are those of _toc.yml, without their ending."""
+    stem, _, ending = name.rpartition(".")
+    return (ending in ("md", "ipynb") and stem in pages) or any(fnmatchcase(name, pattern) for pattern in PUBLIC)
+
+
+def public_tree(target: Path, root: Path = ROOT) -> tuple[int, list[str]]:
+    """Copy what is public and tracked by git to a new folder; how many files, and which others lie outside instructor/."""
     if target.exists() and any(target.iterdir()):
         raise ReleaseError(f"{target} is not empty: name a new folder, so that nothing old stays in the public tree")
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True, check=True).stdout
-    files = [name for name in listed.split("\0") if name and not name.startswith("instructor/")]
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, check=True).stdout
+    tracked = [os.fsdecode(name) for name in listed.split(b"\0") if name and not name.startswith(b"instructor/")]
+    pages = set(re.findall(r"^\s*-?\s*(?:file|root): (\S+)$", (root / "_toc.yml").read_text("utf8"), re.MULTILINE))
+    files = [name for name in tracked if is_public(name, pages) and (root / name).is_file()]
     for name in files:
-        if (root / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(root / name, target / name)
-    return len(files)
+        if (root / name).is_symlink():
+            raise ReleaseError(f"{name} is a link, which may lead anywhere: track the file itself")
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(root / name, target / name)
+    return len(files), sorted(set(tracked) - set(files))
 
 
 def main(arguments: list[str]) -> int:
     """Write the student pages, compare them, or make the public tree."""
     try:
         if arguments[:1] == ["--public"] and len(arguments) == 2:
-            print(f"{public_tree(Path(arguments[1]).resolve())} files in {arguments[1]}, without instructor/")
+            count, others = public_tree(Path(arguments[1]).resolve())
+            print(f"{count} files in {arguments[1]}, without instructor/")
+            print(
+                "".join(f"left out, for it is not in PUBLIC of instructor/release.py: {name}\n" for name in others),
+                end="",
+            )
         elif arguments == ["--check"]:
             found = [what for master in masters() if (what := stale(master))]
             print("\n".join([*found, "Run `make homework`."]) if found else "The student pages match their masters.")

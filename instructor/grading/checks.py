@@ -21,6 +21,7 @@ import hashlib
 import hmac
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -28,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from instructor.grading import plain
+from instructor.grading.inside import plain
 
 
 class Unanswered(Exception):
@@ -41,6 +42,10 @@ class NoAnswer(Exception):
     def __init__(self, why: str, person: bool = False) -> None:
         super().__init__(why)
         self.person = person
+
+
+class Failed(RuntimeError):
+    """The sandbox itself failed, whoever's fault that is; the message says how."""
 
 
 @dataclass
@@ -120,7 +125,7 @@ def close(got: Any, expected: Any, rtol: float = 1e-6, atol: float = 0.0) -> boo
     (True, False, False, False)
     """
     try:
-        a, b = np.asarray(got), np.asarray(expected)
+        a, b = _array(got), np.asarray(expected)
     except (ValueError, TypeError, OverflowError):
         return False
     if {a.dtype.kind, b.dtype.kind} - set("iufc") or (a.shape != b.shape and not a.size == b.size == 1):
@@ -131,6 +136,14 @@ def close(got: Any, expected: Any, rtol: float = 1e-6, atol: float = 0.0) -> boo
     with np.errstate(all="ignore"):
         wide = np.complex128 if "c" in {a.dtype.kind, b.dtype.kind} else np.float64
         return bool(np.isclose(a.ravel().astype(wide), b.ravel().astype(wide), rtol=rtol, atol=atol).all())
+
+
+def _array(got: Any) -> np.ndarray:
+    """An array of a list in which some numbers are arrays of one."""
+    try:
+        return np.asarray(got)
+    except ValueError:
+        return np.asarray([x.item() if isinstance(x, np.ndarray) and x.size == 1 else x for x in got])
 
 
 def check(
@@ -154,6 +167,16 @@ def check(
     return Item(points, bool(ok), rule, "" if ok else message, _short(expected), _short(got), public)
 
 
+def letters(got: Any) -> str:
+    """The letters of an answer in capitals: of a text, or of a list of texts, whatever parts them.
+
+    >>> letters(["b", "D"]), letters("b > d"), letters(("B", 7)), letters(None)
+    ('BD', 'BD', 'B', '')
+    """
+    parts = got if isinstance(got, list | tuple) else [got]
+    return "".join(c for part in parts if isinstance(part, str) for c in part if c.isalpha()).upper()
+
+
 def _short(value: Any) -> str:
     with np.printoptions(precision=6, threshold=12, edgeitems=3):
         text = repr(value)
@@ -165,9 +188,11 @@ class Student:
 
     def __init__(self, ask: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         self._ask = ask
+        self.seconds: dict[str, float] = {}  # that each question took, by the clock; the first one's with the cells
+        self.asked: dict[str, None] = {}  # the names of the present question
 
-    def begin(self, number: str) -> None:
-        """Before a question: later ones do not see what this one changes."""
+    def begin(self, number: str | None) -> None:
+        """Before a question: later ones do not see what this one changes. None: with the names as they are at the end."""
 
     def value(self, name: str) -> Any:
         """The value of a variable, as plain data; raises Unanswered or NoAnswer."""
@@ -182,12 +207,34 @@ class Student:
         """The values of a SymPy expression at ``points``, computed on the student's side."""
         return self._request(kind="symbolic", name=name, points=plain.encode(points))
 
+    def around(self) -> tuple[list[str], list[str]]:
+        """What went wrong in cells that this question's answers depend on, and the answers that later cells changed."""
+        told = self._told(kind="causes", name="causes", names=list(self.asked))
+        causes, later = told if len(told) == 2 else ([], [])
+        texts = [
+            [t[:300] for t in part[:5] if isinstance(t, str)] for part in (causes, later) if isinstance(part, list)
+        ]
+        return (texts[0], texts[1]) if len(texts) == 2 else ([], [])
+
+    def ids(self) -> list[str]:
+        """The ids that the notebook was set up with."""
+        return [given[:200] for given in self._told(kind="ids", name="STUDENT_ID")[:10] if isinstance(given, str)]
+
+    def _told(self, **request: Any) -> list[Any]:
+        """What the student's side says of itself: a list, or an empty one."""
+        try:
+            value = plain.decode(self._ask(request).get("value"))
+        except (ValueError, TypeError):
+            return []
+        return value if isinstance(value, list) else []
+
     def _request(self, **request: Any) -> Any:
+        self.asked[request["name"]] = None
         reply = self._ask(request)
         if "unanswered" in reply:
             raise Unanswered
         if "value" not in reply:
-            raise NoAnswer(str(plain.decode(reply.get("failed"))), bool(reply.get("renamed") or reply.get("person")))
+            raise NoAnswer(str(plain.decode(reply.get("failed")))[:400], bool(reply.get("person")))
         try:
             value = plain.decode(reply["value"])
         except (ValueError, TypeError, RecursionError) as error:
@@ -210,17 +257,46 @@ def rng(secret: bytes, own: Any, number: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(hmac.digest(secret, text.encode(), hashlib.sha256), "big"))
 
 
-def run(module: ModuleType, student: Student, own: Any, secret: bytes) -> list[Result]:
-    """Every question of ``module``; never raises for what the student's side replies."""
-    return [_run_one(asked, student, own, secret) for asked in questions(module)]
+def run(module: ModuleType, student: Student, own: Any, secret: bytes, only: str = "") -> list[Result]:
+    """Every question of ``module``, or one; never raises for what the student's side replies."""
+    results = []
+    for asked in questions(module):
+        if only in ("", asked.number):
+            begun = time.perf_counter()
+            results.append(_run_one(asked, student, own, secret))
+            student.seconds[asked.number] = time.perf_counter() - begun
+    return results
 
 
 def _run_one(asked: Question, student: Student, own: Any, secret: bytes) -> Result:
-    result = Result(asked.number, asked.title, asked.points, asked.section, read=asked.checks is None)
+    """A question's result. One that is not full needs a person where that may not be the answer's fault."""
+    result = _once(asked, student, own, secret, asked.number)
+    if asked.checks is None or result.points == asked.points or isinstance(student, LocalStudent):
+        return result
     try:
-        student.begin(asked.number)
+        causes, later = student.around()
+        if causes:
+            result.note, result.person = "; ".join(filter(None, [result.note, "see " + ", ".join(causes)])), True
+        elif later:
+            last = _once(asked, student, own, secret, None)
+            if (last.points or 0) > (result.points or 0):
+                names = ", ".join(f"`{name}`" for name in later)
+                said = f"another cell gives {names} another value, which would get {last.points:g}"
+                result.note, result.person = "; ".join(filter(None, [result.note, said])), True
+    except NoAnswer:
+        pass
+    return result
+
+
+def _once(asked: Question, student: Student, own: Any, secret: bytes, when: str | None) -> Result:
+    result = Result(asked.number, asked.title, asked.points, asked.section, read=asked.checks is None)
+    student.asked = {}
+    try:
+        student.begin(when)
         if asked.checks is None:
             text = student.value(asked.name)
+            if isinstance(text, list | dict):  # paragraphs
+                text = "\n".join(map(str, text.values() if isinstance(text, dict) else text))
             if not isinstance(text, str):
                 raise NoAnswer(f"`{asked.name}` is no text but a {type(text).__name__}", person=True)
             result.points, result.state, result.text = None, "to read", text[:20_000]
@@ -234,6 +310,8 @@ def _run_one(asked: Question, student: Student, own: Any, secret: bytes) -> Resu
         result.state, result.note = "unanswered", "not answered"
     except NoAnswer as error:
         result.state, result.note, result.person = "no answer", str(error), error.person
+    except Failed:
+        raise
     except Exception as error:  # the answer's form surprised the check: not the student's to decide
         result.note, result.person = f"the answer could not be compared ({plain.reason(error)})", True
     result.points = min(sum(item.points for item in result.items if item.ok), asked.points)

@@ -9,13 +9,14 @@ import os
 import shlex
 import sys
 import zipfile
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from instructor.grading import batch, doctor, report
 from instructor.grading.sandbox import ROOT, Sandbox
-from instructor.grading.submissions import Submission, newest, read_roster
+from instructor.grading.submissions import File, Roster, Submission, choose, files_of, read_roster
 
 SETUP = """#!/usr/bin/env bash
 set -euo pipefail
@@ -26,27 +27,24 @@ PIP_EXTRA_INDEX_URL=INDEX /opt/grader/bin/pip install -q -r /autograder/source/r
 """
 RUN = """#!/usr/bin/env bash
 cd /autograder/source
-chmod -R go= /autograder/source /autograder/submission /autograder/results
+chmod -R go= /autograder 2> /dev/null || true  # earlier submissions' results, too; what stays open is refused
 exec ${GRADER_PYTHON:-/opt/grader/bin/python} -m instructor.grading.gradescope HOMEWORK /autograder
 """
-NEEDED = ("numpy", "torch", "sympy", "matplotlib", "ipython", "psutil", "scikit-learn", "scipy")
+NEEDED = ("numpy", "torch", "sympy", "matplotlib", "ipython", "psutil", "scikit-learn", "scipy", "PyYAML", "tqdm")
 
 
 def make_zip(name: str, secret: bytes, target: Path, roster: Path | None = None) -> None:
     """The zip for a programming assignment. It holds a secret made from yours for this homework alone."""
-    pins = [
-        line
-        for line in (ROOT / "requirements.txt").read_text().splitlines()
-        if line.partition("==")[0].lower() in NEEDED
-    ]
+    pins = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line.partition("==")[0] in NEEDED]
     index = shlex.quote(os.environ.get("PIP_EXTRA_INDEX_URL", ""))  # of PyTorch without CUDA, as the README says
     setup, run = SETUP.replace("INDEX /", f"{index} /"), RUN.replace("HOMEWORK", name)
     files = {"setup.sh": setup, "run_autograder": run, "requirements.txt": "\n".join(pins)}
     files["secret"] = hmac.digest(secret, f"gradescope {name}".encode(), hashlib.sha256).hex()
     if roster:
         files["roster.csv"] = roster.read_text("utf-8-sig")
-    sources = [*ROOT.glob("labs/*.py"), ROOT / "instructor/__init__.py", *ROOT.glob("instructor/grading/*.py")]
-    sources += [ROOT / f"instructor/{name}/checks.py", ROOT / f"instructor/{name}/{name}.md"]
+    sources = [*ROOT.glob("labs/**/*.py"), ROOT / "instructor/__init__.py", *ROOT.glob("instructor/grading/**/*.py")]
+    sources += [ROOT / f"instructor/{name}/{file}" for file in ("checks.py", f"{name}.md")]
+    sources += [path for path in [ROOT / f"book/homework/{name}.ipynb"] if path.is_file()]
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for path, text in sorted({**files, **{str(p.relative_to(ROOT)): p.read_text("utf8") for p in sources}}.items()):
             entry = zipfile.ZipInfo(path, (2020, 1, 1, 0, 0, 0))
@@ -54,20 +52,26 @@ def make_zip(name: str, secret: bytes, target: Path, roster: Path | None = None)
             archive.writestr(entry, text)
 
 
+def _tests(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What Gradescope lists of a question: its public items, and the rest of its points with the hidden ones."""
+    visible, hidden = ([i for i in result["items"] if i["public"] == public] for public in (True, False))
+    open_points = sum(i["points"] for i in visible)
+    for items, full, note, visibility in (
+        (visible, open_points, "", "visible"),
+        (hidden, result["out_of"] - open_points, report.shown(result["note"]), "after_due_date"),
+    ):
+        if full:
+            yield {
+                "name": f"{result['question']}. {result['title']}",
+                "score": min(sum(i["points"] for i in items if i["ok"]), full),
+                "max_score": full,
+                "output": "\n".join(filter(None, [*map(report.outcome, items), note])),
+                "visibility": visibility,
+            }
+
+
 def results(record: batch.Record) -> dict[str, Any]:
     """``results.json``: public items at once, the hidden ones after the due date; points a person gives come later."""
-    tests = []
-    for r in record["results"]:
-        for public in (True, False):
-            items = [i for i in r["items"] if i["public"] == public]
-            asked = sum(i["points"] for i in items)
-            full = asked if public else r["out_of"] - sum(i["points"] for i in r["items"] if i["public"])
-            if full and r["state"] != "to read":
-                said = [f"{'✓' if i['ok'] else '✗'} {i['rule'] if i['ok'] else i['feedback']}" for i in items]
-                said += [] if public else [report.shown(r["note"])]
-                tests.append({"name": f"{r['question']}. {r['title']}", "score": min(sum(i["points"] for i in items if i["ok"]), full),
-                              "max_score": full, "output": "\n".join(filter(None, said)),
-                              "visibility": "visible" if public else "after_due_date"})  # fmt: skip
     said = [
         *(["handed in late"] if record["late"] else []),
         *record["notes"],
@@ -77,7 +81,7 @@ def results(record: batch.Record) -> dict[str, Any]:
     if record["state"] == report.PERSON:
         said.insert(0, "A person will look at this submission: the score is not final.")
     return {
-        "tests": tests,
+        "tests": [test for r in record["results"] if r["state"] != "to read" for test in _tests(r)],
         "output": "\n".join(map(report.shown, said)),
         "visibility": "visible",
         "stdout_visibility": "hidden",
@@ -91,22 +95,25 @@ def main(name: str, root: Path) -> int:
         source = ROOT
         meta = json.loads((root / "submission_metadata.json").read_text("utf8"))
         user = meta["users"][0]
-        roster = read_roster(source / "roster.csv") if (source / "roster.csv").is_file() else []
-        ids = {str(user.get(key) or "").casefold() for key in ("sid", "email")} - {""}
-        person = next((p for p in roster if ids & {p.id.casefold(), *(v.casefold() for v in p.row.values())}), None)
+        roster = Roster(read_roster(source / "roster.csv") if (source / "roster.csv").is_file() else [])
+        ids = [str(user[key]) for key in ("sid", "email") if user.get(key)]
+        person = next(filter(None, map(roster.exactly, ids)), None)
         own_id = person.own_id if person else str(user.get("sid") or user["email"].partition("@")[0])
-        tier, found = doctor.choose([source, root / "submission", root / "results"])
+        tier, found = doctor.choose([source, *(path for path in sorted(root.iterdir()) if path != source)])
         if tier == 3:
             raise RuntimeError(f"this container isolates nothing:\n{found}")
         assignment = batch.Assignment(name, bytes.fromhex((source / "secret").read_text()))
-        late = datetime.fromisoformat(meta["created_at"]) > datetime.fromisoformat(meta["assignment"]["due_date"])
-        files = [(0, late, path) for path in sorted((root / "submission").rglob("*")) if path.is_file()]
-        submission = newest(Submission(own_id, own_id), files) if files else Submission(own_id, own_id)
+        due = meta["assignment"].get("due_date")
+        late = bool(due) and datetime.fromisoformat(meta["created_at"]) > datetime.fromisoformat(due)
+        folder = root / "submission"
+        files = [File(0, late, path, path.relative_to(folder).as_posix()) for path in files_of(folder)]
+        submission = choose(Submission(own_id, own_id), files, name) if files else Submission(own_id, own_id)
         sandboxes = batch.free([Sandbox(tier)])
         batch.record_of(assignment, submission, sandboxes, root / "results")
         record = batch.load(root / "results" / f"{batch.safe(own_id)}.json")
         assert record
-        (root / "results" / f"{batch.safe(own_id)}.json").unlink()
+        for kept in (f"{batch.safe(own_id)}.json", "seconds.jsonl"):
+            (root / "results" / kept).unlink(missing_ok=True)
         sandboxes.get().close()
         outcome = results(report.settle(record, [], 0))
     except Exception as error:

@@ -27,7 +27,7 @@ def sigmoid_slope(z):
     return np.exp(-z) / (1 + np.exp(-z)) ** 2
 
 
-@question("1", points=3, title="Shapes", section=CHAPTER + "l2")
+@question("1", points=3, title="Shapes", section=CHAPTER + "sec-jac-chain-rule")
 def shapes(student, own, rng):
     top, low = student.value("dh2_dh1"), student.value("dh1_dh0")
     transposed = "this is the transpose: rows belong to the numerator"
@@ -51,7 +51,7 @@ def shapes(student, own, rng):
     yield check(0.5, close(gradient, (5, 3)), "dl/dW1", wrong, expected=(5, 3), got=gradient)
 
 
-@question("2", points=3, title="The Jacobian of a layer", section=CHAPTER + "l7")
+@question("2", points=3, title="The Jacobian of a layer", section=CHAPTER + "sec-jac-mlp-layer")
 def jacobian_of_a_layer(student, own, rng):
     for n_out, n_in in ((4, 4), (5, 2)):
         W, h = rng.normal(size=(n_out, n_in)), rng.normal(size=n_in)
@@ -68,7 +68,7 @@ def jacobian_of_a_layer(student, own, rng):
         yield check(1.5, near(J, right), f"{n_out} x {n_in}", wrong, expected=right, got=J, public=n_out == n_in)
 
 
-@question("3a", points=1, title="Off by one: which derivative it is", section=CHAPTER + "l9")
+@question("3a", points=1, title="Off by one: which derivative it is", section=CHAPTER + "sec-jac-product")
 def which_derivative(student, own, rng):
     got = [student.value("a"), student.value("b")]
     wrong = {
@@ -79,7 +79,7 @@ def which_derivative(student, own, rng):
     yield check(1, close(got, (5, 1)), "a and b", wrong, expected=(5, 1), got=got)
 
 
-@question("3b", points=1, title="Off by one: the right product", section=CHAPTER + "l9")
+@question("3b", points=1, title="Off by one: the right product", section=CHAPTER + "sec-jac-product")
 def right_product(student, own, rng):
     for widths in ([3] * 6, list(rng.permutation([2, 3, 4, 5, 6, 7]))):
         J = [None, *(rng.normal(size=(b, a)) for a, b in itertools.pairwise(widths))]
@@ -97,7 +97,11 @@ def right_product(student, own, rng):
             "the factors stand in the wrong order: the largest index is on the left": len(set(widths)) == 1
             and near(got, np.linalg.multi_dot(J[t + 1 :])),
         }
-        yield check(0.5, near(got, right), f"widths {widths}", wrong, expected=right, got=got)
+        points = 0.5 if len(set(widths)) == 1 else 0.25
+        yield check(points, near(got, right), f"widths {widths}", wrong, expected=right, got=got)
+    for t in (0, d - 1):
+        got = student.call("product", J, t)
+        yield check(0.125, near(got, chain(t, d)), f"t = {t} of 0 to {d - 1}", expected=chain(t, d), got=got)
 
 
 @question("4a", points=2, title="Backward without matrix products", section=CHAPTER + "reverse-mode")

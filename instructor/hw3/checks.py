@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from instructor.grading.checks import Item, Student, Unanswered, check, close, question, read
+from instructor.grading.checks import Item, NoAnswer, Student, Unanswered, check, close, question, read
 from labs.homework import Homework
 
 CHAPTER_3, CHAPTER_4 = "03-vanishing-sigmoid", "04-stabilising-training"
-PRODUCT = f"{CHAPTER_3}#the-product-of-slopes-and-what-weights-do-to-it"
-TWO_GRADIENTS = f"{CHAPTER_3}#a-small-is-not-a-small-weight-gradient"
-NO_PROGRESS = f"{CHAPTER_3}#no-progress-whatever-the-learning-rate"
-BOTTOM = f"{CHAPTER_3}#the-bottom-does-not-move"
-CLIPPING = f"{CHAPTER_4}#clipping-the-gradient"
-INF = f"{CHAPTER_4}#does-clip-grad-norm-save-me-from-nan"
-SKIPS = f"{CHAPTER_4}#skips-are-not-free"
+PRODUCT = f"{CHAPTER_3}#sec-sig-slopes-weights"
+TWO_GRADIENTS = f"{CHAPTER_3}#sec-sig-delta-weight-gradient"
+NO_PROGRESS = f"{CHAPTER_3}#sec-sig-no-progress"
+BOTTOM = f"{CHAPTER_3}#sec-sig-bottom"
+CLIPPING = f"{CHAPTER_4}#sec-stab-clipping"
+INF = f"{CHAPTER_4}#sec-stab-clipping-nan"
+SKIPS = f"{CHAPTER_4}#sec-stab-skips-not-free"
 FADE = 0.236  # what the text gives the students: std of the differences kept per layer
 
 
@@ -46,15 +46,15 @@ def several(student: Student, *names: str) -> list[Any]:
     return answers
 
 
-def layer_factor(sigma_w: float) -> float:
-    """The square root of chi_1 in a wide sigmoid net (section 3.2)."""
+def layer_factor(sigma_w: float, power: int = 2) -> float:
+    """The square root of chi_1 in a wide sigmoid net (section 3.2); ``power`` 1: with the mean of the slope itself."""
     u = np.linspace(-9, 9, 1001)
     density = np.exp(-(u**2) / 2) / np.exp(-(u**2) / 2).sum()
     q = 1.0
     for _ in range(100):
         q = sigma_w**2 * float((1 / (1 + np.exp(-math.sqrt(q) * u))) ** 2 @ density)
     h = 1 / (1 + np.exp(-math.sqrt(q) * u))
-    return sigma_w * math.sqrt(float((h * (1 - h)) ** 2 @ density))
+    return sigma_w * float((h * (1 - h)) ** power @ density) ** (1 / power)
 
 
 @question("1a", points=1, title="The least weights for a given factor", section=PRODUCT)
@@ -63,8 +63,8 @@ def no_saturation(student: Student, own: Homework, rng: np.random.Generator) -> 
     wrong = {
         "large weights can do it: the factor of a layer is slope times weight, not the slope": number(answer)
         == math.inf,
-        "the factor is slope times weight; with sigma_w = 1 it is at most 1/4": number(answer) <= 1,
         "this is the largest slope times r: which sigma_w makes sigma_w / 4 equal to r?": about(answer, r / 4),
+        "the factor is slope times weight; with sigma_w = 1 it is at most 1/4": number(answer) <= 1,
     }
     yield check(1, about(answer, 4 * r), "least sigma_w", wrong, expected=4 * r, got=answer, public=True)
 
@@ -82,7 +82,7 @@ def factor_function(student: Student, own: Homework, rng: np.random.Generator) -
             got, [f**2 for f in right]
         ),
         "at small sigma_w it fits: chi_1 has the mean of the squared slope, not the mean slope squared": about(
-            got[0], right[0]
+            got, [layer_factor(scale, power=1) for scale in scales]
         ),
     }
     yield check(2, about(got, right, rtol=0.005), "layer_factor", wrong, expected=right, got=got)
@@ -232,17 +232,34 @@ def adam_step(student: Student, own: Homework, rng: np.random.Generator) -> Iter
 read("4c", points=2, name="explanation", title="SGD against Adam", section=NO_PROGRESS)
 
 
+def own_gradient(own: Homework) -> np.ndarray:
+    return np.array([own.own("g1", 20, 90), -own.own("g2", 2, 15), own.own("g3", 0.2, 0.9)])
+
+
+def left_as(student: Student, own: Homework, *shapes: np.ndarray) -> bool:
+    """Whether the notebook's own g of question 5 has become one of these: its function works in place."""
+    try:
+        g = student.value("g")
+    except (NoAnswer, Unanswered):
+        return False
+    return any(close(g, shape) for shape in shapes)
+
+
 @question("5a", points=1, title="Clipping by value", section=CLIPPING)
 def clip_value(student: Student, own: Homework, rng: np.random.Generator) -> Iterator[Item]:
     g = np.append(rng.normal(size=5), [7.0, -8.0])
     got = student.call("clip_value", g, 0.5)
+    mine = np.clip(own_gradient(own), -1, 1)
+    in_place = left_as(student, own, mine, mine / np.linalg.norm(mine))
     wrong = {
+        "it changes g itself, which question 5d needs as it was: work on a copy": in_place,
         "entries below -tau are beyond the threshold too": about(got, np.minimum(g, 0.5)),
         "this clips by norm: by value, each entry is looked at alone": about(got, g * 0.5 / np.linalg.norm(g)),
         "an entry beyond the threshold becomes the threshold, with its sign": about(got, np.where(abs(g) > 0.5, 0.5, g))
         or about(got, np.where(abs(g) > 0.5, 0, g)),
     }
-    yield check(1, close(got, np.clip(g, -0.5, 0.5)), "clip by value", wrong, expected=np.clip(g, -0.5, 0.5), got=got)
+    right = np.clip(g, -0.5, 0.5)
+    yield check(1, close(got, right) and not in_place, "clip by value", wrong, expected=right, got=got)
 
 
 @question("5b", points=1, title="Clipping by norm", section=CLIPPING)
@@ -250,7 +267,10 @@ def clip_norm(student: Student, own: Homework, rng: np.random.Generator) -> Iter
     g = 3 * rng.normal(size=6)
     norm = float(np.linalg.norm(g))
     got, below = student.call("clip_norm", g, 0.4 * norm), student.call("clip_norm", g, 1.5 * norm)
+    mine = [v / np.linalg.norm(v) for v in (own_gradient(own), np.clip(own_gradient(own), -1, 1))]
+    in_place = left_as(student, own, *mine)
     wrong = {
+        "it changes g itself, which question 5d needs as it was: work on a copy": in_place,
         "a gradient below the threshold passes unchanged; scaling it up is normalising, not clipping": about(
             got, 0.4 * g
         )
@@ -261,7 +281,18 @@ def clip_norm(student: Student, own: Homework, rng: np.random.Generator) -> Iter
         "the factor is tau over the norm, with a square root in it": about(got, 0.4 * g / norm),
     }
     ok = close(got, 0.4 * g, rtol=1e-5) and close(below, g, rtol=1e-5)
-    yield check(1, ok, "clip by norm", wrong, expected=0.4 * g, got=got)
+    yield check(1, ok and not in_place, "clip by norm", wrong, expected=0.4 * g, got=got)
+
+
+def beyond_one(rng: np.random.Generator) -> list[np.ndarray]:
+    """Vectors whose cosine with a multiple of themselves rounds to above 1, three for each way to write it."""
+    found: dict[int, list[np.ndarray]] = {0: [], 1: [], 2: [], 3: []}
+    for v in rng.uniform(0, 1, (600, 3)):
+        w, size = 3 * v, np.linalg.norm
+        ways = v @ w / (size(v) * size(w)), v @ w / size(v) / size(w), (v / size(v)) @ (w / size(w))
+        for way, cosine in enumerate((*ways, v @ w / np.sqrt((v @ v) * (w @ w)))):
+            found[way] += [v] if cosine > 1 and len(found[way]) < 3 else []
+    return [v for vectors in found.values() for v in vectors]
 
 
 @question("5c", points=1, title="An angle", section=CLIPPING)
@@ -269,28 +300,33 @@ def angle(student: Student, own: Homework, rng: np.random.Generator) -> Iterator
     a, b = rng.normal(size=(2, 5))
     right = math.degrees(math.acos(a @ b / math.sqrt((a @ a) * (b @ b))))
     got = student.call("angle", a, b)
-    # Vectors whose cosine with their double rounds to just above 1, in one formula or another.
-    parallel = [student.call("angle", v, 3 * v) for v in ([0.1, 0.2, 0.3] * np.ones(3), *rng.uniform(0, 1, (12, 3)))]
+    lines = beyond_one(rng)
+    parallel, opposite = ([student.call("angle", v, k * v) for v in lines] for k in (3, -3))
     wrong = {
         "radians; degrees are asked for": about(got, math.radians(right)),
         "this is the cosine": about(got, math.cos(math.radians(right))),
-        "for parallel vectors it gives NaN: rounding puts the cosine above 1": about(got, right),
+        "for parallel vectors it gives no number: rounding puts the cosine above 1": about(got, right)
+        and not all(close(p, p) for p in parallel),
+        "for opposite vectors it gives no number: rounding puts the cosine below -1": about(got, right)
+        and not all(close(p, p) for p in opposite),
+        "an angle beyond 90 degrees comes out as another": about(got, right) or about(got, 180 - right),
     }
     ok = close(got, right, rtol=1e-4) and all(about(p, 0, rtol=0, atol=0.1) for p in parallel)
+    ok = ok and all(about(p, 180, rtol=0, atol=0.1) for p in opposite)
     yield check(1, ok, "angle", wrong, expected=right, got=got)
 
 
 @question("5d", points=1, title="Which clipping turns the gradient", section=CLIPPING)
 def turns(student: Student, own: Homework, rng: np.random.Generator) -> Iterator[Item]:
-    g = np.array([own.own("g1", 20, 90), -own.own("g2", 2, 15), own.own("g3", 0.2, 0.9)])
+    g = own_gradient(own)
     clipped = np.clip(g, -1, 1)
     right = math.degrees(math.acos(g @ clipped / math.sqrt((g @ g) * (clipped @ clipped))))
     by_value, by_norm = several(student, "turn_value", "turn_norm")
     wrong = {
+        "radians; degrees are asked for": about(by_value, math.radians(right)),
         "value clipping does not keep the direction: of an entry beyond the threshold only the sign is left": (
             abs(number(by_value)) < 1
         ),
-        "radians; degrees are asked for": about(by_value, math.radians(right)),
         "norm clipping multiplies all entries by one number, which turns nothing": not about(
             by_norm, 0, rtol=0, atol=0.1
         ),
@@ -340,8 +376,8 @@ def clipped_inf(student: Student, own: Homework, rng: np.random.Generator) -> It
 
 @question("6b", points=2, title="A clip that notices", section=INF)
 def checked_clip(student: Student, own: Homework, rng: np.random.Generator) -> Iterator[Item]:
-    def ask(g: np.ndarray) -> tuple[Any, Any]:
-        reply = student.call("checked_clip", g, 1.0)
+    def ask(g: np.ndarray, tau: float = 1.0) -> tuple[Any, Any]:
+        reply = student.call("checked_clip", g, tau)
         return (reply[0], reply[1]) if isinstance(reply, list) and len(reply) == 2 else (reply, None)
 
     bad = rng.normal(size=(3, 4))
@@ -358,6 +394,7 @@ def checked_clip(student: Student, own: Homework, rng: np.random.Generator) -> I
     yield check(1, ok, "Inf and NaN are refused", wrong, expected="zeros, False", got=replies)
 
     half = np.array([5e4, -6e4, 3e4], dtype=np.float16)
+    huge, rough = np.array([3e60, -4e60]), ask(np.array([3e60, -4e60]), 2.5)
     large, small, zero = ask(half), ask(np.array([0.1, -0.2, 0.3], dtype=np.float32)), ask(np.zeros(3))
     wide = half.astype(float)
     wrong = {
@@ -366,13 +403,16 @@ def checked_clip(student: Student, own: Homework, rng: np.random.Generator) -> I
         )
         or large[1] not in (True, 1),
         "a gradient of 0 stays 0, and may be used": not close(zero[0], np.zeros(3)) or zero[1] not in (True, 1),
-        "a norm below tau: nothing changes": True,
+        "a float64 gradient with entries of 1e60 is finite: float32 is not wide enough": rough[1] not in (True, 1),
+        "the threshold is tau, not 1": close(rough[0], huge / 5e60, rtol=1e-3),
+        "a norm below tau: nothing changes": not close(small[0], [0.1, -0.2, 0.3], rtol=1e-3),
     }
     ok = (
         close(large[0], wide / np.linalg.norm(wide), rtol=2e-3)
         and close(small[0], [0.1, -0.2, 0.3], rtol=1e-3)
         and close(zero[0], np.zeros(3))
-        and all(usable in (True, 1) for _, usable in (large, small, zero))
+        and close(rough[0], 2.5 * huge / 5e60, rtol=1e-3)
+        and all(usable in (True, 1) for _, usable in (large, small, zero, rough))
     )
     yield check(1, ok, "finite gradients are clipped", wrong, expected=wide / np.linalg.norm(wide), got=large)
 
@@ -432,9 +472,9 @@ def scaled_growth(student: Student, own: Homework, rng: np.random.Generator) -> 
     ngamma, answer = own.own("n gamma", 1.2, 2.8), student.value("scaled_growth")
     right = (1 + ngamma / 2000) ** 1000
     wrong = {
+        "this is one block of the thousand": about(answer, 1 + ngamma / 2000, rtol=1e-4),
         "each block adds a little, and a thousand of them add up": about(answer, 1, rtol=0.05),
         "the branch is multiplied by 1/sqrt(1000), its mean square by 1/1000": number(answer) > 100,
-        "this is one block of the thousand": about(answer, 1 + ngamma / 2000, rtol=1e-4),
         "this is the factor of the root mean square": about(answer, math.sqrt(right)),
     }
     yield check(1, about(answer, right), "1000 scaled blocks", wrong, expected=right, got=answer)

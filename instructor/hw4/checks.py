@@ -12,16 +12,16 @@ from instructor.grading.checks import Item, Student, Unanswered, check, close, q
 from labs.homework import Homework
 
 CHAPTER_5, CHAPTER_6, CHAPTER_7 = "05-constant-variance", "06-xavier", "07-activations-taylor"
-INPUT_MEAN = f"{CHAPTER_6}#inputs-whose-mean-is-not-0"
-DEPENDENT = f"{CHAPTER_6}#dependent-inputs"
-EQUAL = f"{CHAPTER_6}#equal-weights"
-BACKWARD = f"{CHAPTER_6}#backward-the-other-width"
-COMPROMISE = f"{CHAPTER_6}#both-at-once-and-the-compromise"
-IN_PYTORCH = f"{CHAPTER_6}#xavier-in-pytorch-normal-and-uniform"
-LINEAR = f"{CHAPTER_7}#a-linear-activation-forward"
-LINEAR_BACKWARD = f"{CHAPTER_7}#the-same-backward"
-FRESH_LOSS = f"{CHAPTER_5}#the-loss-of-a-fresh-network"
-BATCH_NORM = f"{CHAPTER_5}#is-this-batch-normalisation"
+INPUT_MEAN = f"{CHAPTER_6}#sec-xavier-input-mean"
+DEPENDENT = f"{CHAPTER_6}#sec-xavier-dependent-inputs"
+EQUAL = f"{CHAPTER_6}#sec-xavier-equal-weights"
+BACKWARD = f"{CHAPTER_6}#sec-xavier-backward"
+COMPROMISE = f"{CHAPTER_6}#sec-xavier-compromise"
+IN_PYTORCH = f"{CHAPTER_6}#sec-xavier-pytorch"
+LINEAR = f"{CHAPTER_7}#sec-act-linear-forward"
+LINEAR_BACKWARD = f"{CHAPTER_7}#sec-act-linear-backward"
+FRESH_LOSS = f"{CHAPTER_5}#cv-fresh-loss"
+BATCH_NORM = f"{CHAPTER_5}#cv-batch-norm"
 
 
 def about(got: Any, expected: Any, rtol: float = 0.01, atol: float = 0.0) -> bool:
@@ -354,14 +354,21 @@ def fresh_loss(student: Student, own: Homework, rng: np.random.Generator) -> Ite
     }
     yield check(1, close(got, right, rtol=1e-4), "cross-entropy", wrong, expected=right, got=got)
     logits = np.array([[1000.0, 0, -1000], [0, 0, 0], [-900, -900, -1000]])
-    got, right = student.call("fresh_loss", logits, np.array([0, 2, 1])), (math.log(3) + math.log(2)) / 3
+    got = [
+        student.call("fresh_loss", logits, np.array([0, 2, 1])),
+        student.call("fresh_loss", np.array([[0, 1000.0, 0], [-300, 400, 399]]), np.array([2, 0])),
+    ]
+    costs = [(math.log(3) + math.log(2)) / 3, (1000 + 700 + math.log1p(math.exp(-1))) / 2]
+    within = [close(g, cost, rtol=1e-4) for g, cost in zip(got, costs, strict=True)]
     wrong = {
         "for large logits the exponential overflows: subtract each row's largest logit first": not np.isfinite(
-            number(got)
+            number(got[0])
         ),
-        "for logits of -900 every exponential underflows to 0: subtract each row's own largest logit": True,
+        "for logits of -900 every exponential underflows to 0: subtract each row's own largest logit": not within[0],
+        "a label far below the largest logit: its probability is 0 in float64, so take its logarithm as z - ln sum exp z,"
+        " without the probability": True,
     }
-    yield check(1, close(got, right, rtol=1e-4), "large logits", wrong, expected=right, got=got)
+    yield check(1, all(within), "large logits", wrong, expected=costs, got=got)
 
 
 def _twice(log_p: np.ndarray, labels: np.ndarray) -> list[tuple[np.ndarray, float]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 SETUP = """\
@@ -58,7 +60,7 @@ def wrong_with(*attack: str, last: bool = False) -> bytes:
 FIND = """
 import glob, re
 text = ""
-for pattern in ("/**/checks*.py", "/autograder/**/*", "/work/**/*.py", "/root/**/hw*.md", "/sandbox/**/*.py"):
+for pattern in ("/**/checks*.py", "/autograder/**/*", "/srv/**/*.py", "/root/**/hw*.md", "/sandbox/**/*.py"):
     for path in glob.iglob(pattern, recursive=True):
         try:
             text += open(path).read()
@@ -109,6 +111,37 @@ def layer_jacobian(W, h): return Equal()
 steps = variance = ranking = Equal()
 """
 
+FIND_CHANNEL = """
+import os, json
+def channel():
+    for fd in range(3, 64):
+        try:
+            if os.readlink(f"/proc/self/fd/{fd}").startswith("socket:"): return fd
+        except OSError: pass
+CH = channel()
+"""
+# What only stops, delays or fills: a batch has to go on after each. Each stands for a kind and is in `make test`.
+STOPPING: dict[str, bytes] = {
+    "A01 a message nested 700 deep, then the end": wrong_with(FIND_CHANNEL + "os.write(CH, b'{\"ran\": ' + b'[' * 700 + b']' * 700 + b'}\\n')\nos._exit(0)", last=True),
+    "nested 100,000 deep": wrong_with(FIND_CHANNEL + "os.write(CH, b'{\"ran\": ' + b'[' * 10**5 + b']' * 10**5 + b'}\\n')\nos._exit(0)", last=True),
+    "A03 messages without end": wrong_with(FIND_CHANNEL + "import time\nif os.fork():\n    time.sleep(10**6)\nwhile True:\n    os.write(CH, b'{\"at\": [1, 0]}\\n'); time.sleep(0.3)"),
+    "a new cell without end": wrong_with(FIND_CHANNEL + "import time\nif os.fork():\n    time.sleep(10**6)\nk = 0\nwhile True:\n    k += 1; os.write(CH, b'{\"at\": [%d, 0]}\\n' % k); time.sleep(0.3)"),
+    "replies without end": wrong_with(FIND_CHANNEL + "import signal\nsignal.signal(signal.SIGPROF, signal.SIG_IGN)\ndef layer_jacobian(W, h):\n    while True: os.write(CH, b'{\"n\": 0}\\n')", last=True),
+    "a line without end, slowly": wrong_with(FIND_CHANNEL + "import time\nwhile True:\n    os.write(CH, b'x'); time.sleep(0.3)"),
+    "A07 texts that pad": wrong_with("ranking = ['x' * 1_000_000] + ['y'] * 400\nsteps = [['x' * 100_000, *range(9000)]] * 2", last=True),
+    "A10 600,000 failed cells": wrong_with(FIND_CHANNEL + "import time\nos.write(CH, b'{\"ran\": [' + b','.join([b'[0, \"\"]'] * 600_000) + b']}\\n')\ntime.sleep(1)", last=True),
+    "150,000 failed cells": wrong_with(FIND_CHANNEL + "import time\nos.write(CH, b'{\"ran\": [' + b','.join([b'[0, \"xy\"]'] * 150_000) + b']}\\n')\ntime.sleep(1)", last=True),
+    "A12 a loop": wrong_with("while True: pass"),
+    "a loop that ignores all signals": wrong_with("import signal\nfor s in range(1, 32):\n    try: signal.signal(s, signal.SIG_IGN)\n    except OSError: pass\nsignal.setitimer(signal.ITIMER_PROF, 0)\nwhile True: pass"),
+    "loops in many processes": wrong_with("import os, signal\nsignal.signal(signal.SIGPROF, signal.SIG_IGN)\nfor _ in range(5): os.fork()\nwhile True: pass"),
+    "waits and leaves a child": wrong_with("import os, time\nif os.fork():\n    os._exit(0)\nos.setsid()\ntime.sleep(10**6)"),
+    "stops its parents and itself": wrong_with("import os, signal\nfor p in (os.getppid(), 1, os.getpid()): os.kill(p, signal.SIGSTOP)"),
+    "dies in every statement": saved([SETUP, "\n".join(["import os", *["os._exit(0)"] * 60]), *WRONG[1:]]),
+    "A05 directories 3000 deep": wrong_with("import os\nfor _ in range(3000):\n    try: os.mkdir('d'); os.chdir('d')\n    except OSError: break", last=True),
+    "many empty arrays": wrong_with("ranking = [np.zeros((0, 7))] * 20000\nsteps = np.zeros((2 * 10**6, 0, 3))\nvariance = {str(k): [] for k in range(10**5)}", last=True),
+    "a set-up that is nested": saved([SETUP, "x = " + "(" * 3000 + "1" + ")" * 3000, "y = " + "-" * 90000 + "1", *WRONG[1:]]),
+}  # fmt: skip
+
 # Name: bytes. All answers are wrong or missing, so none may earn a point on questions 1 to 4.
 HOSTILE: dict[str, bytes] = {
     "syntax error everywhere": saved(["def (:", *(f"{cell}\n)" for cell in WRONG[1:])]),
@@ -136,7 +169,7 @@ HOSTILE: dict[str, bytes] = {
         "        m.check = m.close = lambda *a, **k: True\n    except ImportError: pass"
     ),
     "patches the inner side": wrong_with(
-        "from instructor.grading import plain, notebook\nplain.answer = lambda *a: {'value': True, 'points': 99, 'ok': True}\n"
+        "import sys\nplain = next(module for name, module in sys.modules.items() if name.endswith('inside.plain'))\nplain.answer = lambda *a: {'value': True, 'points': 99, 'ok': True}\n"
         "plain.answer_line = lambda ns, line: plain.dumps({'n': plain.loads(line)['n'], 'value': True, 'ok': True, 'points': 9})"
     ),
     "overwrites asserts and builtins": wrong_with(
@@ -374,3 +407,14 @@ HONEST: dict[str, bytes] = {
     "empty cells and comments": with_cell(2, "", "# nothing", "\n\n", '"""only text"""'),
     "a last line without end": saved([cell.rstrip() for cell in RIGHT]),
 }  # fmt: skip
+
+
+def deep_tree(folder: Path) -> Path:
+    """A chain of 3,000 folders, deeper than a path or a stack can be; the first of them."""
+    here = os.open(folder, os.O_RDONLY)
+    for _ in range(3000):
+        os.mkdir("d", dir_fd=here)
+        here, last = os.open("d", os.O_RDONLY, dir_fd=here), here
+        os.close(last)
+    os.close(here)
+    return folder / "d"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import missing
+from support import missing
 
 from instructor.grading import batch, gradescope
 from instructor.grading.sandbox import FIRST_UID, Sandbox

@@ -17,14 +17,15 @@ import nbformat
 import numpy as np
 import psutil
 import pytest
-from bookext.source import notebook_node
-from conftest import missing
+from bookext.read.chapter import notebook_node
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import missing
 
-from instructor.grading import VERSION, batch, checks, doctor, gradescope, plain, report, submissions
+from instructor.grading import VERSION, batch, checks, doctor, gradescope, report, submissions
+from instructor.grading.inside import plain
 from instructor.grading.sandbox import FIRST_UID, Sandbox
-from instructor.release import ROOT, release
+from instructor.release import ROOT
 from instructor.tests.notebooks import BLANK, RIGHT, WRONG, saved
 from instructor.tests.test_grading import ASSIGNMENT, SECRET, autograder, earned, graded
 
@@ -40,9 +41,11 @@ def outside_tmp() -> None:
 
 def handed_in(name: str, *, solved: bool, student: str) -> bytes:
     """A homework's notebook as its master solves it, or as it is released."""
-    text = (ROOT / "instructor" / name / f"{name}.md").read_text("utf8")
-    node = notebook_node(text if solved else release(text))
-    return nbformat.writes(node).replace('STUDENT_ID = \\"...\\"', f'STUDENT_ID = \\"{student}\\"').encode()
+    if solved:
+        text = nbformat.writes(notebook_node((ROOT / "instructor" / name / f"{name}.md").read_text("utf8")))
+    else:
+        text = (ROOT / "book" / "homework" / f"{name}.ipynb").read_text("utf8")
+    return text.replace('STUDENT_ID = \\"...\\"', f'STUDENT_ID = \\"{student}\\"').encode()
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +85,9 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    """All but the times, which no two runs share."""
+    found = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name != "seconds.jsonl"]
+    return {str(p.relative_to(folder)): p.read_bytes() for p in found}
 
 
 ROSTER = """Student,ID,SIS User ID,SIS Login ID,Section,Homework 1 (77)
@@ -96,6 +101,7 @@ ROSTER = """Student,ID,SIS User ID,SIS Login ID,Section,Homework 1 (77)
 """
 
 
+@pytest.mark.slow
 def test_a_canvas_course_from_download_to_upload(tmp_path: Path) -> None:
     if not shutil.which("bwrap"):
         missing("bubblewrap", "Install it: `apt install bubblewrap`.")
@@ -184,6 +190,7 @@ def test_a_canvas_course_from_download_to_upload(tmp_path: Path) -> None:
     assert wrong.returncode == 1 and "nobody" in wrong.stderr and "Traceback" not in wrong.stderr
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_and_resumed(tmp_path: Path) -> None:
     if not shutil.which("bwrap"):
         missing("bubblewrap", "Install it: `apt install bubblewrap`.")
@@ -228,6 +235,7 @@ def test_killed_in_the_middle_and_resumed(tmp_path: Path) -> None:
     assert tree(tmp_path / "out") == resumed_tree
 
 
+@pytest.mark.slow
 def test_without_isolation_it_refuses(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "s1.ipynb").write_bytes(saved(RIGHT))
@@ -257,23 +265,35 @@ def test_without_isolation_it_refuses(tmp_path: Path) -> None:
     assert not (ROOT / "instructor" / "secret").exists()
 
 
-@pytest.mark.parametrize("kind", ["solved", "blank", "hostile", "nothing"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["solved", "blank", "hostile", "nothing", "earlier", "mac"])
 def test_gradescope_rehearsed(tmp_path: Path, kind: str) -> None:
     """The zip, laid out as Gradescope documents it, run as root in a container without user namespaces."""
     if os.getuid() != 0 or not shutil.which("bwrap"):
         missing("root or bubblewrap", "Run as root, with `apt install bubblewrap`: the container is rehearsed with it.")
     inside = autograder(tmp_path / "autograder")
     root = tmp_path / "autograder"
-    raw = handed_in("hw1", solved=kind == "solved", student="jane")
+    raw = handed_in("hw1", solved=kind in ("solved", "mac"), student="jane")
     if kind == "hostile":
         node = json.loads(raw)
         attack = "import os\nfor d in ('/autograder/results', '/autograder/source', '/tmp'):\n    try: open(d + '/results.json', 'w').write('{\"score\": 99}')\n    except OSError: pass\nopen('/autograder/source/secret').read()"
         node["cells"].insert(2, {**node["cells"][1], "cell_type": "code", "source": attack})
         raw = json.dumps(node).encode()
+    if kind == "earlier":  # tells what it can read, in the output that is visible at once
+        node = json.loads(raw)
+        attack = "import glob\nsaid = []\nfor p in ('/autograder/submission_metadata.json', *glob.glob('/autograder/**/*', recursive=True)):\n    try: said.append(open(p).read())\n    except OSError: pass\nt = ' '.join(said)\nraise ValueError(f'READ {len(t)} ' + t[max(0, t.find('HIDDENFEEDBACK')):][:90])"
+        node["cells"].insert(2, {**node["cells"][1], "cell_type": "code", "source": attack})
+        raw = json.dumps(node).encode()
+    if kind == "mac":
+        (root / "submission" / "__MACOSX").mkdir()
+        (root / "submission" / "__MACOSX" / "._My hw1.ipynb").write_bytes(b"\x00\x05\x16\x07")
+        (root / "submission" / "._My hw1.ipynb").write_bytes(b"\x00\x05\x16\x07")
+        (root / "submission" / "utils.py").write_text("x = 1")
     if kind != "nothing":
         (root / "submission" / "My hw1.ipynb").write_bytes(raw)
     meta = {"created_at": "2026-10-02T10:00:00.000000-07:00", "users": [{"email": "jane@uni.example", "id": 1, "name": "Jane"}],
-            "assignment": {"due_date": "2026-10-01T10:00:00.000000-07:00", "id": 2, "title": "hw1"}}  # fmt: skip
+            "assignment": {"due_date": "2026-10-01T10:00:00.000000-07:00", "id": 2, "title": "hw1"},
+            "previous_submissions": [{"results": {"tests": [{"output": "HIDDENFEEDBACK 42", "visibility": "after_due_date"}]}}]}  # fmt: skip
     (root / "submission_metadata.json").write_text(json.dumps(meta))
     run = [*inside, "env", f"GRADER_PYTHON={sys.executable}", "/autograder/run_autograder"]
     done = subprocess.run(run, capture_output=True, text=True, timeout=300)
@@ -288,11 +308,13 @@ def test_gradescope_rehearsed(tmp_path: Path, kind: str) -> None:
     most = sum(test["max_score"] for test in result["tests"])
     questions = batch.Assignment("hw1", SECRET).questions
     total = sum(
-        q.points for q in questions if q.checks or kind != "solved"
+        q.points for q in questions if q.checks or kind not in ("solved", "mac")
     )  # what a person has yet to read is not listed
-    assert most == pytest.approx(total) and score == pytest.approx(total if kind == "solved" else 0)
+    assert most == pytest.approx(total) and score == pytest.approx(total if kind in ("solved", "mac") else 0)
     assert {test["visibility"] for test in result["tests"]} <= {"visible", "after_due_date"}
-    assert "late" in result["output"]
+    assert "late" in result["output"] and "42" not in json.dumps(result)
+    assert kind != "earlier" or "READ 0" in result["output"]
+    assert "A person will look" not in result["output"] or kind in ("hostile", "earlier")
 
 
 def test_the_zip_holds_no_solution_and_not_the_secret(tmp_path: Path) -> None:
@@ -302,6 +324,7 @@ def test_the_zip_holds_no_solution_and_not_the_secret(tmp_path: Path) -> None:
     assert SECRET not in (tmp_path / "one.zip").read_bytes()
 
 
+@pytest.mark.slow
 def test_the_doctor_sees_what_is_open(tmp_path: Path) -> None:
     if not shutil.which("bwrap"):
         missing("bubblewrap", "Install it: `apt install bubblewrap`.")
@@ -378,10 +401,8 @@ def test_needs_a_person_is_never_a_silent_zero() -> None:
         record_with(state="to read", points=None),
     ):
         assert report.settle(record, [], 0)["final"] is None
-    assert report.settle(record_with(person=True), [{"question": "1", "points": "2", "reason": "r"}], 0)["final"] == 2
+    assert report.settle(record_with(person=True), [report.Decision("line 2", "s", "1", 2.0, "r")], 0)["final"] == 2
     assert report.settle(record_with(state="no submission", points=None), [], 0)["state"] == "no submission"
-    with pytest.raises(ValueError, match="overrides"):
-        report.settle(record_with(), [{"question": "9", "points": "2", "reason": "r"}], 0)
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 import yaml
+from support import missing
 
 from instructor.grading import checks
-from instructor.release import BEGIN, END, ROOT, ReleaseError, main, masters, public_tree, release, stale
+from instructor.release import BEGIN, END, ROOT, ReleaseError, is_public, main, masters, public_tree, release, stale
 from labs.homework import Homework
 
 SITE = ROOT / "_build" / "html"
@@ -105,8 +106,29 @@ def public(tmp_path_factory) -> Path:
     target = tmp_path_factory.mktemp("there") / "public"
     (repository / "instructor" / "grades.csv").write_text("not tracked, and not to be copied")
     (repository / "secret.txt").write_text("neither is this")
-    assert public_tree(target, repository) == sum(p.is_file() for p in target.rglob("*")) > 100
+    for name in PRIVATE:  # tracked by mistake
+        (repository / name).parent.mkdir(parents=True, exist_ok=True)
+        (repository / name).write_text("a student's")
+    subprocess.run(["git", "add", "-f", *PRIVATE], cwd=repository, check=True)
+    count, others = public_tree(target, repository)
+    assert count == sum(p.is_file() for p in target.rglob("*")) > 100 and set(others) == set(PRIVATE)
     return target
+
+
+PRIVATE = ("grades/hw1/grades.csv", "grades/hw1/feedback/s1.md", "grades/hw1/records/s1.json", "roster.csv", "tests/roster.csv",
+           "submissions/s1.ipynb", "book/homework/s1.ipynb", "book/grades/feedback/s1.md", "book/submissions/s1.py", "s1.ipynb",
+           "book/homework/reading.csv", "book/_static/grades.json", "labs/grades.json", "secret", "autograder.zip")  # fmt: skip
+
+
+def test_the_list_of_what_is_public_is_complete():
+    """Everything that git tracks outside of instructor/ is on it: a new kind of file is entered, or is not tracked."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        missing("git's list of tracked files", "Run in a clone.")
+    pages = set(re.findall(r"(?:file|root): (\S+)", (ROOT / "_toc.yml").read_text("utf8")))
+    names = [name for name in listed.stdout.split("\0") if name and not name.startswith("instructor/")]
+    assert names and [name for name in names if not is_public(name, pages)] == []
+    assert not [name for name in PRIVATE if is_public(name, pages)]
 
 
 # --- pages ------------------------------------------------------------------------------------------------------------------
@@ -188,15 +210,16 @@ def test_the_public_tree_holds_no_solution_and_nothing_untracked(public):
 
 @pytest.mark.rehearsal
 def test_the_public_tree_stands_by_itself(public):
-    """Its notebooks match its pages, its homework's tests pass, every test can be collected; ``make test`` runs them all."""
+    """Its notebooks match its pages, its types hold, its homework's tests pass, every test can be collected; ``make test`` runs them all."""
     typed = tomllib.loads((public / "pyproject.toml").read_text("utf8"))["tool"]["mypy"]["files"]
     assert all((public / folder).is_dir() for folder in typed)  # mypy stops at a name that is not there
     environment = os.environ | {"PYTHONPATH": f"{public}{os.pathsep}{public / 'book' / '_ext'}"}
     for command in (
-        ["bookext.notebooks", "--check"],
-        ["bookext.ledger"],
+        ["bookext.notebook.generator", "--check"],
+        ["bookext.check"],
+        ["mypy"],
         ["pytest", "-q", "-p", "no:cacheprovider", "--collect-only"],
-        ["pytest", "-q", "-p", "no:cacheprovider", "tests/test_homework.py"],
+        ["pytest", "-q", "-p", "no:cacheprovider", "tests/labs/test_homework.py"],
     ):
         run = [sys.executable, "-m", *command]
         done = subprocess.run(run, cwd=public, env=environment, capture_output=True, text=True)
@@ -222,6 +245,7 @@ kernelspec:
 Look.
 :::
 :::{{dropdown}} Solution for instructors
+:class: solution
 Seven.
 :::
 
@@ -298,8 +322,38 @@ def test_a_page_is_released():
 
 
 def test_a_solution_inside_another_fold_goes_too():
-    text = ":::::{exercise} Two\n::::{dropdown} Hint\nSee.\n::::\n::::{dropdown} Solution\nFour.\n::::\n:::::\n"
+    text = ":::::{exercise} Two\n::::{dropdown} Hint\nSee.\n::::\n::::{dropdown} Solution\n:class: solution\nFour.\n::::\n:::::\n"
     assert release(text) == ":::::{exercise} Two\n::::{dropdown} Hint\nSee.\n::::\n:::::\n"
+
+
+def test_the_class_makes_a_solution_and_not_the_title():
+    assert (
+        release("A.\n\n:::{admonition} What it is aimed at\n:class: wide solution\nSecret.\n:::\n\nB.\n")
+        == "A.\n\nB.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "fold, line",
+    [
+        (":::{dropdown} Solution\nFour.\n:::", 3),
+        (":::{dropdown} solution: what it is aimed at\nFour.\n:::", 3),
+        (":::{admonition} **Solution**\n:class: tip\nFour.\n:::", 3),
+        ("```{dropdown} Solution\nFour.\n```", 3),
+        ("~~~{dropdown} Solution\nFour.\n~~~", 3),
+        ("- one\n  :::{dropdown} Solution\n  :class: solution\n  Four.\n  :::", 4),
+        ("> :::{dropdown} Solution\n> Four.\n> :::", 3),
+        (":::{solution} ex-two\nFour.\n:::", 3),
+        ("::::{exercise}\n:label: ex-two\n\nTwo?\n\n:::{dropdown} Solution\nFour.\n:::\n::::", 8),
+        (":::{dropdown} Aim\n:class: solutions\nFour.\n:::", 4),
+        (":::{dropdown} Aim\n\n:class: solution\nFour.\n:::", 5),
+        (":::{dropdown} Aim\n---\nclass: solution\n---\nFour.\n:::", 5),
+    ],
+)
+def test_a_solution_without_the_class_stops_the_release(fold, line):
+    with pytest.raises(ReleaseError) as error:
+        release(f"Text.\n\n{fold}\n\nMore.\n", "hw9.md")
+    assert str(error.value).startswith(f"hw9.md:{line}: ") and ":class: solution" in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -360,4 +414,4 @@ def test_minutes_and_points_agree_everywhere(name):
     front = yaml.safe_load(text.split("---")[1])["homework"]
     assert re.search(rf"[Aa]bout {front['minutes']} minutes, {front['points']} points", text)
     assert re.search(rf"{name}`.*\| {front['minutes']} \| {front['points']} \|", INSTRUCTORS.read_text("utf8"))
-    assert 60 <= front["minutes"] <= 90
+    assert 60 <= front["minutes"] <= 130

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import base64
 import difflib
+import itertools
 import json
 import math
 import numbers
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-LIMIT = 8_000_000  # characters of one message
+LIMIT = 2_000_000  # characters of an answer
+DEEPEST = 60  # lists in lists
+PADDED = 50_000_000  # characters of the texts of a list, were they all as long as the longest: what an array takes
+ITEMS = 100_000  # of what is no sequence, such as a generator
 DTYPES = {np.dtype(t).str for t in "?bhilqBHILQefdFD"}
 
 
@@ -25,41 +30,99 @@ def encode(value: Any) -> Any:
     """What JSON can carry of ``value``; TypeError names the type that is not plain data."""
     if value is None or (isinstance(value, bool | str | int | float) and not hasattr(value, "dtype")):
         return value
+    if type(value).__name__ == "Stub":
+        raise Absent("it comes from a package that is not installed here")
     if type(value).__module__.partition(".")[0] == "torch" and hasattr(value, "detach"):
-        value = value.detach().cpu().resolve_conj()
-        value = (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()
+        value = value.detach().cpu().to_dense() if value.is_sparse else value.detach().cpu()
+        value = value.resolve_conj().resolve_neg()
+        value = (value if value.dtype.itemsize > 2 or not value.is_floating_point() else value.float()).numpy()
+    value = value.toarray() if hasattr(value, "toarray") else value  # SciPy's sparse matrices
     if hasattr(value, "dtype") and hasattr(value, "__array__"):
-        array = np.asarray(value)
-        if array.ndim == 0 or array.dtype.str not in DTYPES:
-            return encode(array.astype(float) if array.dtype.char in "gG>" else array.tolist())
-        return {"array": [array.dtype.str, array.shape, base64.b64encode(array.tobytes()).decode()]}
-    if isinstance(value, list | tuple | range | set | frozenset):
-        return [encode(item) for item in value]
-    if isinstance(value, dict):
-        return {"dict": {str(key): encode(item) for key, item in value.items()}}
-    sympy = sys.modules.get("sympy")
-    if sympy and isinstance(value, sympy.MatrixBase):
-        return encode(np.array(value.tolist(), dtype=float))
-    if sympy and isinstance(value, sympy.Expr):  # a number such as sqrt(2); others have no value
-        value = int(value) if value.is_Integer else complex(value)
-        return encode(value.real if isinstance(value, complex) and value.imag == 0 else value)
-    if isinstance(value, complex):
-        return {"complex": [value.real, value.imag]}
-    if isinstance(value, numbers.Number):
-        return float(value)  # type: ignore[arg-type]
+        return _of_array(np.asarray(value))
+    for kind, write in FORMS:
+        if isinstance(value, _sympy(kind) if isinstance(kind, str) else kind):
+            return write(value)
+    if type(value).__module__.startswith("IPython.") and isinstance(getattr(value, "data", None), str):
+        return value.data
+    for name, write in (("__array__", np.asarray), ("__float__", float), ("__iter__", _items)):  # other libraries'
+        if hasattr(type(value), name):
+            return encode(write(value))
     raise TypeError(f"a {type(value).__name__}, which is neither a number, a text, an array nor a list of them")
 
 
+class Absent(TypeError):
+    """An answer that could not be computed here; a person should look."""
+
+
+def _items(value: Any) -> list[Any]:
+    found = list(itertools.islice(value, ITEMS + 1))
+    if len(found) > ITEMS:
+        raise TypeError(f"more than {ITEMS:,} items")
+    return found
+
+
+def _of_array(array: np.ndarray) -> Any:
+    if array.ndim == 0 or array.dtype.str not in DTYPES:
+        return encode(array.astype(float) if array.dtype.char in "gG>" else array.tolist())
+    return {"array": [array.dtype.str, array.shape, base64.b64encode(array.tobytes()).decode()]}
+
+
+def _of_expression(expression: Any) -> Any:
+    value = int(expression) if expression.is_Integer else complex(expression)
+    return encode(value.real if isinstance(value, complex) and value.imag == 0 else value)
+
+
+def _sympy(name: str) -> Any:
+    """A class of SymPy, or no class where nobody has imported SymPy."""
+    sympy = sys.modules.get("sympy.logic.boolalg" if name.startswith("Boolean") else "sympy")
+    return getattr(sympy, name) if sympy else ()
+
+
+FORMS: list[tuple[Any, Callable[[Any], Any]]] = [  # the first that fits; SymPy's numbers are numbers.Number too
+    (list | tuple | range | set | frozenset, lambda value: [encode(item) for item in value]),
+    (dict, lambda value: {"dict": {str(key): encode(item) for key, item in value.items()}}),
+    ("MatrixBase", lambda value: encode(np.array(value.tolist(), dtype=float))),
+    ("BooleanTrue", bool),
+    ("BooleanFalse", bool),
+    ("Expr", _of_expression),  # a number such as sqrt(2); others have no value
+    (bytes, lambda value: value.decode("utf8", "replace")),
+    (complex, lambda value: {"complex": [value.real, value.imag]}),
+    (numbers.Number, float),
+]
+
+
 def decode(value: Any) -> Any:
-    """The inverse of :func:`encode` for untrusted JSON; ValueError for what :func:`encode` cannot have written."""
+    """The inverse of :func:`encode` for untrusted JSON; ValueError for what :func:`encode` cannot have written.
+
+    Nor does it pass on a list that NumPy would make an array of gigabytes from, since each text in one is as long as the
+    longest.
+    """
+    decoded = _decode(value, 0)
+    leaves, longest = _texts(decoded)
+    if leaves * longest > PADDED:
+        raise ValueError("too long in its texts")
+    return decoded
+
+
+def _texts(value: Any) -> tuple[int, int]:
+    """How many values a list holds, and the length of the longest text among them."""
+    if not isinstance(value, list | dict):
+        return 1, len(value) if isinstance(value, str) else 0
+    inner = [_texts(item) for item in (value.values() if isinstance(value, dict) else value)]
+    return sum(n for n, _ in inner), max((longest for _, longest in inner), default=0)
+
+
+def _decode(value: Any, depth: int) -> Any:
+    if depth > DEEPEST:
+        raise ValueError("nested too deeply")
     if value is None or isinstance(value, bool | int | float | str):
         return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
     if isinstance(value, list):
-        return [decode(item) for item in value]
+        return [_decode(item, depth + 1) for item in value]
     if isinstance(value, dict) and len(value) == 1:
         [(kind, body)] = value.items()
         if kind == "dict" and isinstance(body, dict):
-            return {decode(key): decode(item) for key, item in body.items()}
+            return {_decode(key, depth): _decode(item, depth + 1) for key, item in body.items()}
         if kind == "complex" and isinstance(body, list) and [type(x) for x in body] == [float, float]:
             return complex(*body)
         if kind == "array" and isinstance(body, list) and len(body) == 3:
@@ -77,11 +140,11 @@ def _array(dtype: Any, shape: Any, data: Any) -> np.ndarray:
     return np.frombuffer(raw, dtype=dtype).reshape(shape).copy()
 
 
-def dumps(message: Any) -> bytes:
-    """One message as a line; ValueError if it is longer than LIMIT."""
+def dumps(message: Any, limit: int = LIMIT) -> bytes:
+    """One message as a line; ValueError if it is longer than ``limit``."""
     line = json.dumps(message).encode() + b"\n"
-    if len(line) > LIMIT:
-        raise ValueError(f"larger than {LIMIT:,} characters")
+    if len(line) > limit:
+        raise ValueError(f"larger than {limit:,} characters")
     return line
 
 
@@ -110,13 +173,18 @@ def reason(error: BaseException) -> str:
     return text if len(text) <= 300 else text[:299] + "…"
 
 
-def answer(namespace: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:
-    """The reply to a request: ``{"value": …}``, ``{"unanswered": …}`` or ``{"failed": why}``."""
+def answer(
+    namespace: dict[str, Any], request: dict[str, Any], mend: Callable[[BaseException], bool] = lambda error: False
+) -> dict[str, Any]:
+    """The reply to a request: ``{"value": …}``, ``{"unanswered": …}`` or ``{"failed": why}``, ``"person"`` if one should look.
+
+    ``mend`` may help against an error, and says whether it is worth another try.
+    """
     name = request["name"]
     if name not in namespace:
         alike = difflib.get_close_matches(name, [key for key in namespace if not key.startswith("_")], 1)
         renamed = f" (there is `{alike[0]}`: was it renamed?)" if alike else ""
-        return {"failed": f"there is no `{name}` in the notebook{renamed}", "renamed": bool(alike)}
+        return {"failed": f"there is no `{name}` in the notebook{renamed}", "person": True}
     target = namespace[name]
     if is_blank(target):
         return {"unanswered": True}
@@ -134,19 +202,24 @@ def answer(namespace: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]
             if value is None:
                 return {"failed": f"`{name}` returns nothing (is a `return` missing?)"}
         return {"value": encode(value)}
-    except NotImplementedError as error:
-        stub = str(error) == "" or str(error).startswith("question")
-        return {"unanswered": True} if stub else {"failed": reason(error)}
-    except TypeError as error:
-        return {"failed": f"`{name}`: {reason(error)}"}
     except BaseException as error:
-        return {"failed": f"`{name}` stops with {reason(error)}"}
+        if mend(error):
+            return answer(namespace, request, mend)
+        if isinstance(error, NotImplementedError) and (str(error) == "" or str(error).startswith("question")):
+            return {"unanswered": True}
+        said = f"`{name}`: " if isinstance(error, TypeError) else f"`{name}` stops with "
+        return {
+            "failed": said + reason(error),
+            "person": isinstance(error, OSError | ImportError | MemoryError | Absent),
+        }
 
 
-def answer_line(namespace: dict[str, Any], line: bytes) -> bytes:
+def answer_line(
+    namespace: dict[str, Any], line: bytes, mend: Callable[[BaseException], bool] = lambda error: False
+) -> bytes:
     """:func:`answer` for a request and a reply as they cross, with the request's number ``n``."""
     request = loads(line)
-    reply = answer(namespace, request)
+    reply = answer(namespace, request, mend)
     try:
         return dumps({"n": request.get("n"), **reply})
     except ValueError as error:

@@ -1,0 +1,146 @@
+"""Wrong answers put into the solved notebook: what its visible check says, and what the hidden one does.
+
+The messages of a homework's hidden checks are read from its ``checks.py``, so that a new one asks for a planted answer.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib
+import io
+import re
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from bookext.read.chapter import notebook_node
+
+from instructor.grading import checks
+from instructor.release import ROOT
+from labs.homework import Homework
+
+HOMEWORKS = ("hw1", "hw2", "hw3", "hw4")
+SALT, SECRET = "2026-autumn", b"a secret for tests"
+
+
+@cache
+def master(name: str) -> str:
+    return (ROOT / "instructor" / name / f"{name}.md").read_text("utf8")
+
+
+@cache
+def cells(text: str) -> tuple[tuple[str, str], ...]:
+    """The code cells of a master or page: the question that each answers, if any, and its source."""
+    found = (c for c in notebook_node(text).cells if c.cell_type == "code")
+    return tuple((c.metadata.get("question", ""), c.source) for c in found)
+
+
+def execute(sources: list[str], namespace: dict[str, Any]) -> str:
+    """Run cells one after the other in ``namespace``; what they print."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        for source in sources:
+            exec(compile(source, "<cell>", "exec"), namespace)
+    return printed.getvalue()
+
+
+def whole(text: str, student_id: str, answers: dict[str, str] | None = None) -> tuple[dict[str, Any], str]:
+    """Run a notebook as a student would, with the given answers behind the cells of their questions."""
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    sources = [f"{source}\n{(answers or {}).get(asked, '')}" for asked, source in cells(text)]
+    identity = f"STUDENT_ID = {student_id!r}"
+    sources = [re.sub(r"^STUDENT_ID = .*$", identity, source, flags=re.MULTILINE) for source in sources]
+    return namespace, execute(sources, namespace)
+
+
+@cache
+def reference(name: str, student_id: str = "s123") -> tuple[dict[str, Any], str]:
+    return whole(master(name), student_id)
+
+
+def module(name: str) -> Any:
+    return importlib.import_module(f"instructor.{name}.checks")
+
+
+def graded(name: str, namespace: dict[str, Any], student_id: str = "s123", only: str = "") -> dict[str, checks.Result]:
+    asked = [q for q in checks.questions(module(name)) if only in ("", q.number)]
+    part = SimpleNamespace(QUESTIONS=asked, __name__=name)
+    own = Homework(name, student_id, salt=SALT)
+    return {r.question: r for r in checks.run(part, checks.LocalStudent(namespace), own, SECRET)}
+
+
+def line_of(printed: str, question: str) -> str:
+    """What the visible check of a question printed."""
+    return next(line for line in printed.splitlines() if re.match(rf"[✓✗–] {re.escape(question)}(:|$)", line))
+
+
+@cache
+def planted(name: str, question: str, answer: str, student_id: str = "s123") -> tuple[str, checks.Result]:
+    """One wrong answer in a notebook that is right otherwise: the line of its visible check, the hidden result."""
+    copied = {k: v.copy() if isinstance(v, np.ndarray) else v for k, v in reference(name, student_id)[0].items()}
+    visible = [source for asked, source in cells(master(name)) if f'hw.check("{question}"' in source and not asked]
+    printed = execute([answer, *visible], copied)
+    return line_of(printed, question), graded(name, copied, student_id, only=question)[question]
+
+
+def said(result: checks.Result) -> str:
+    return " | ".join([result.note, *(item.feedback for item in result.items if not item.ok)])
+
+
+def messages(name: str) -> set[tuple[str, str]]:
+    """Every message of the hidden checks with its question: the keys of their dictionaries of wrong answers."""
+    found = set()
+    for function in ast.parse((ROOT / "instructor" / name / "checks.py").read_text("utf8")).body:
+        numbers = [
+            d.args[0].value
+            for d in getattr(function, "decorator_list", [])
+            if isinstance(d, ast.Call)
+            and getattr(d.func, "id", "") == "question"
+            and isinstance(d.args[0], ast.Constant)
+        ]
+        named = {
+            node.targets[0].id: node.value.value
+            for node in ast.walk(function)
+            if isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], ast.Name)
+            and isinstance(node.value, ast.Constant)
+        }
+        keys = [key for node in ast.walk(function) if isinstance(node, ast.Dict) for key in node.keys]
+        texts = [named.get(getattr(key, "id", ""), getattr(key, "value", "")) for key in keys]
+        found |= {(str(n), text) for n in numbers for text in texts if isinstance(text, str) and " " in text}
+    return found
+
+
+@cache
+def answer_names(name: str) -> dict[str, list[str]]:
+    """The names that each question's cell binds in the solved notebook, those of the hidden checks alone."""
+    found: dict[str, list[str]] = {}
+    for asked, source in cells(master(name)):
+        if asked:
+            body = ast.parse(source).body
+            functions = [f.name for f in body if isinstance(f, ast.FunctionDef)]
+            targets = [t for s in body if isinstance(s, ast.Assign) for t in s.targets]
+            bound = [n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)]
+            found[asked] = list(dict.fromkeys(n for n in bound + functions if not n.startswith("_")))
+    return found
+
+
+def slips(name: str, question: str) -> list[str]:
+    """Wrong answers that nobody had in mind: each number, or what each function returns, a little off."""
+    namespace, made = reference(name)[0], []
+    for answer in answer_names(name)[question]:
+        value = namespace[answer]
+        if callable(value):
+            off = "[_off(x) for x in v] if isinstance(v, (list, tuple)) else v if v is True or v is False else v * 1.1"
+            made.append(
+                f"_right_{answer} = {answer}\ndef _off(v):\n    return {off}\n"
+                f"def {answer}(*given):\n    return _off(_right_{answer}(*given))"
+            )
+        elif isinstance(value, int | float | np.number) and not isinstance(value, bool):
+            whole_number = float(value) == int(value)
+            made += [
+                f"{answer} = {answer} {change}" for change in (("+ 1", "- 1") if whole_number else ("* 1.1", "/ 1.2"))
+            ]
+    return made

@@ -1,0 +1,149 @@
+"""A batch never stops and never waits without end: each kind of obstacle once, with short limits, in tier 1."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from support import missing
+
+from instructor.grading.inside import executor, plain
+from instructor.grading.sandbox import ROOT, Sandbox
+from instructor.tests.notebooks import RIGHT, STOPPING, deep_tree, saved, with_cell
+from instructor.tests.test_grading import POINTS, earned, graded, left_behind
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stopping")]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def isolated() -> None:
+    if Path(sys.prefix).is_relative_to("/tmp"):
+        missing("an environment outside /tmp", "Submissions see a /tmp of their own: clone the repository elsewhere.")
+    if not shutil.which("bwrap"):
+        missing("bubblewrap", "Install it: `apt install bubblewrap`.")
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    made = Sandbox(1, slot=50, seconds=1)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("name", STOPPING)
+def test_the_batch_goes_on(sandbox: Sandbox, name: str, tmp_path: Path) -> None:
+    begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    record = graded(sandbox, STOPPING[name], tmp_path)
+    assert sum(earned(record).values()) <= 0.5, record
+    assert (tmp_path / "s123.json").stat().st_size < 200_000
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB
+    assert time.monotonic() - begun < 20 * 84  # of a clock that is at most 20 times slower than the wall's
+    assert left_behind(sandbox) == []
+    assert earned(graded(sandbox, saved(RIGHT), tmp_path)) == POINTS
+
+
+@pytest.mark.parametrize("when", ["before", "during"])
+def test_a_killed_executor_is_replaced(when: str, tmp_path: Path) -> None:
+    made = Sandbox(1, slot=51, seconds=5)
+    try:
+        graded(made, saved(RIGHT), tmp_path)
+        assert made.process
+        victim = psutil.Process(made.process.pid)
+        if when == "before":
+            victim.kill()
+            victim.wait(10)
+        else:
+            threading.Timer(0.7, victim.kill).start()
+        slow = with_cell(1, "import time\ntime.sleep(1.5)")
+        record = graded(made, slow, tmp_path)
+        assert earned(record) == POINTS and record["key"] and not record["notes"], record
+    finally:
+        made.close()
+
+
+def test_a_sandbox_that_cannot_start_is_said_and_tried_again(tmp_path: Path) -> None:
+    made = Sandbox(2, slot=52, wrapper=["false"])
+    record = graded(made, saved(RIGHT), tmp_path)
+    assert not record["key"] and "run `grade` again" in record["notes"][0]
+    assert {r["state"] for r in record["results"]} == {"not graded"}
+
+
+def test_a_neighbour_that_fills_the_cores_costs_nothing(tmp_path: Path) -> None:
+    """A cell near its limit, beside processes that wait for the same cores: what counts is its own time."""
+    burn = "import time\nt = time.process_time()\nwhile time.process_time() - t < 1.2: pass\n"
+    raw = saved([RIGHT[0], burn + RIGHT[1], *RIGHT[2:]])
+    hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(8 * (os.cpu_count() or 1))]
+    made = Sandbox(1, slot=53, seconds=2)
+    try:
+        record = graded(made, raw, tmp_path)
+        assert earned(record) == POINTS and not record["cells"], record
+    finally:
+        made.close()
+        for hog in hogs:
+            hog.kill()
+            hog.wait()
+
+
+def test_a_clock_stands_while_all_waits_and_never_for_good() -> None:
+    made = executor.Executor(3, os.getuid(), 1000)
+    made.child, made.most, made.end = 1, 1e9, 1e9
+    made.refuse_calls = lambda: None
+    spent: dict[int, tuple[float, float]] = {7: (0.0, 0.0)}
+    for ran, waited, passed in ((0.0, 10.0, 0.5), (0.0, 0.0, 10.0), (3.0, 6.0, 9.0)):
+        before, made.looked = made.clock, time.monotonic() - 9 - 1 * (passed != 9.0)
+        spent[7] = (spent[7][0] + ran, spent[7][1] + waited)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(executor.Executor, "living", lambda self: {7: 0})
+            patch.setattr(executor, "_times", lambda pid: spent.get(pid, (0.0, 0.0)))
+            made.home = "/"
+            made.watch()
+        assert made.clock - before == pytest.approx(passed if passed != 9.0 else 3.0, abs=0.3)
+
+
+def test_deep_trees_are_removed(tmp_path: Path) -> None:
+    executor._remove([str(deep_tree(tmp_path))])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_isolation_processes_that_end_by_themselves_are_no_error(tmp_path: Path) -> None:
+    unsafe = Sandbox(3, seconds=2)
+    try:
+        cell = "import os, time\nfor k in range(30):\n    if os.fork() == 0:\n        time.sleep(k / 100); os._exit(0)"
+        for k in range(3):
+            assert earned(graded(unsafe, with_cell(2, f"{cell}\n# {k}"), tmp_path)) == POINTS
+    finally:
+        unsafe.close()
+
+
+@pytest.mark.parametrize(
+    "value", [[["x" * 10**6, *["y"] * 400]], {"a": ["x" * 10**5] + [0] * 1000}, [1, ["x" * 10**6], [2] * 60]]
+)
+def test_what_would_pad_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="too long"):
+        plain.decode({"dict": value} if isinstance(value, dict) else value)
+
+
+def test_what_nests_is_refused() -> None:
+    value: list = []
+    for _ in range(700):
+        value = [value]
+    with pytest.raises(ValueError, match="nested"):
+        plain.decode(value)
+
+
+@pytest.mark.parametrize("prefix", ["", "hw1"])
+def test_a_python_without_the_packages_is_told_which_to_take(tmp_path: Path, prefix: str) -> None:
+    """``python -m instructor.grading`` with another Python than the repository's."""
+    done = subprocess.run([sys.executable, "-S", "-m", "instructor.grading", "doctor"], cwd=ROOT, capture_output=True, text=True,
+                          env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]})  # fmt: skip
+    assert done.returncode == 1 and "lacks" in done.stderr and "Traceback" not in done.stderr
+    assert ("numpy" in done.stderr and "-m instructor.grading" in done.stderr) or "requirements.txt" in done.stderr
