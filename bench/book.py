@@ -27,7 +27,7 @@ PLAIN = [
     "--keep-going",
     "-q",
 ]
-OURS = [sys.executable, "-m", "bookext.build"]
+OURS = [sys.executable, "-m", "bookext.run.build"]
 
 
 class Copy:

@@ -14,12 +14,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from bookext.source import notebook_pages
+from bookext.read.book import notebook_pages
+from support import environment, publish, rehearse, run
 
 from .table import PeerMissing, Row, seconds
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from test_colab import environment, publish, rehearse, run
 
 TITLE = "Colab"
 ROOT = Path(__file__).resolve().parents[1]

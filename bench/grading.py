@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import nbformat
-from bookext.source import notebook_node
+from bookext.read.chapter import notebook_node
 
 from .table import PeerMissing, Row, seconds, spread
 

@@ -10,20 +10,17 @@ from __future__ import annotations
 
 import io
 import statistics
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
+from support import launch
 
 from labs import propagation
 from labs.nets import DeepMLP
 
 from .table import PeerMissing, Row, cpu_seconds, version
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from conftest import launch
 
 TITLE = "Live figure"
 PAGE = Path(__file__).resolve().parents[1] / "_build/html/book/live.html"

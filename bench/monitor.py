@@ -1,52 +1,34 @@
 """What watching a training step costs with labs.monitor and with the usual ways, and whether each names what makes the loss NaN.
 
 For each model, a plain step and a step with every tool, in a random order; ratios are paired within a round. One process, one
-thread and CPU seconds, which on a shared machine leave out the time in which others ran. Packages that the book does not need
-go to a folder of their own below ``_build``, without another torch.
+thread and CPU seconds, which on a shared machine leave out the time in which others ran.
 """
 
 from __future__ import annotations
 
 import functools
 import gc
-import importlib
 import random
 import re
 import statistics
-import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from io import StringIO
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from labs.monitor import StabilityMonitor
-from labs.origin import find_nonfinite_origin
+from labs.monitor import StabilityMonitor, find_nonfinite_origin, trap_nonfinite
+from labs.monitor.trap import Trap
 
-from .table import PeerMissing, Row, seconds, spread, version
+from .extra import extra
+from .table import Row, cpu_seconds, seconds, spread, version
 
 TITLE = "Monitor"
-FOLDER = Path(__file__).resolve().parents[1] / "_build" / "bench-monitor"
-PEERS = {"transformers": ["transformers==5.23.0"], "sherlorch": ["--no-deps", "sherlorch==0.1.0"]}
 After = Callable[[], object]
-Tool = Callable[[nn.Module, torch.optim.Optimizer], AbstractContextManager[After]]
-
-
-def install_peers() -> None:
-    """Into a folder that comes last on the path, so that whatever the book has stays its own; PeerMissing if that fails."""
-    if str(FOLDER) not in sys.path:
-        sys.path.append(str(FOLDER))
-    for name, arguments in PEERS.items():
-        if not list(FOLDER.glob(f"{name}-*.dist-info")):
-            command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(FOLDER), *arguments]
-            if subprocess.run(command, capture_output=True, check=False).returncode:
-                raise PeerMissing(f"{arguments[-1]} could not be installed: {' '.join(command)}")
-    importlib.invalidate_caches()
+Tool = Callable[[nn.Module, torch.optim.Optimizer], AbstractContextManager[After | Trap]]
 
 
 # ------------------------------------------------------------------------------------------------------------- models
@@ -95,7 +77,29 @@ def transformer() -> tuple[nn.Module, Tensor, Tensor]:
     return Transformer(), torch.randint(100, (8, 64)), torch.randint(100, (8, 64))
 
 
-MODELS = {"MLP 50 × 256": mlp, "ResNet, 9 convolutions": resnet, "transformer, 6 layers": transformer}
+class LanguageModel(nn.Module):
+    """GPT-2 of 4.5 million parameters, as the others: tokens in, logits out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        sizes = {"vocab_size": 1000, "n_embd": 256, "n_layer": 5, "n_head": 4, "n_positions": 128}
+        transformers = extra("transformers")
+        self.gpt2 = transformers.GPT2LMHeadModel(transformers.GPT2Config(**sizes, bos_token_id=0, eos_token_id=0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.gpt2(x).logits.transpose(1, 2)
+
+
+def gpt2() -> tuple[nn.Module, Tensor, Tensor]:
+    return LanguageModel(), torch.randint(1000, (8, 128)), torch.randint(1000, (8, 128))  # its whole context
+
+
+MODELS = {
+    "MLP 50 × 256": mlp,
+    "ResNet, 9 convolutions": resnet,
+    "transformer, 6 layers": transformer,
+    "GPT-2, 4.3 million parameters": gpt2,
+}
 
 # -------------------------------------------------------------------------------------------------------------- tools
 
@@ -106,6 +110,12 @@ def monitored(
 ) -> Iterator[After]:
     with StabilityMonitor(model, every=every, exact=exact) as monitor:
         yield monitor.step
+
+
+@contextmanager
+def trapped(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[Trap]:
+    with trap_nonfinite(model, optimizer) as trap:
+        yield trap
 
 
 OUTPUT: tuple[Callable[[Tensor], Tensor], ...] = (
@@ -193,10 +203,12 @@ def traced(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[After
 
 BLOG = "the blog recipe, hooks with .item()"
 SAMPLED, TENTH, EXACT = "sampled, every step", "sampled, every 10th step", "exact, every step"
+TRAP = "the trap"
 OURS: dict[str, tuple[Tool, int]] = {  # with the number of steps that are timed together
     SAMPLED: (monitored, 2),
     TENTH: (functools.partial(monitored, every=10), 10),
     EXACT: (functools.partial(monitored, exact=True), 2),
+    TRAP: (trapped, 10),
 }
 THEIRS: dict[str, tuple[Tool, str]] = {
     BLOG: (hooks, "torch"),
@@ -215,14 +227,18 @@ def ratios(make: Callable[[], tuple[nn.Module, Tensor, Tensor]], rounds: int) ->
     model, x, y = make()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
 
-    def timed(steps: int, after: After = lambda: None) -> float:
+    def loss(x: Tensor, y: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(model(x), y)
+
+    def timed(steps: int, after: After | Trap = lambda: None) -> float:
         """CPU seconds a step."""
         start = time.process_time()
         for _ in range(steps):
             optimizer.zero_grad()
-            nn.functional.cross_entropy(model(x), y).backward()
+            (after(loss, x, y) if isinstance(after, Trap) else loss(x, y)).backward()
             optimizer.step()
-            after()
+            if not isinstance(after, Trap):
+                after()
         return (time.process_time() - start) / steps
 
     tools: dict[str, tuple[Tool, int]] = OURS | {name: (tool, 2) for name, (tool, _) in THEIRS.items()}
@@ -383,9 +399,23 @@ def finding_rows() -> list[Row | str]:
     return [Row(what, ours, peer, count(find), "") for peer, find in peers.items()]
 
 
+def history_row() -> str:
+    """One recorded step of a hundred layers, a thousand times."""
+    model = nn.Sequential(*[nn.Linear(8, 8) for _ in range(100)])
+    with StabilityMonitor(model, every=1) as monitor:
+        model(torch.randn(32, 8)).square().mean().backward()
+        monitor.step()
+    monitor._steps.extend([monitor._steps[0]] * 999)
+    took = cpu_seconds(lambda: monitor.history)
+    return f"The history of 1000 steps of 100 layers, as reports: {seconds(took)}."
+
+
 def rows(rounds: int = 7) -> list[Row | str]:
-    install_peers()
+    for package in ("transformers", "sherlorch"):
+        extra(package)
     for words in ("Anomaly Detection", "Error detected in"):  # what detect_anomaly says to the terminal
         warnings.filterwarnings("ignore", message=words)
     torch.set_num_threads(1)
-    return [row for name, make in MODELS.items() for row in rows_of(name, make, rounds)] + finding_rows()
+    return (
+        [row for name, make in MODELS.items() for row in rows_of(name, make, rounds)] + finding_rows() + [history_row()]
+    )

