@@ -9,9 +9,11 @@ import re
 import numpy as np
 import pytest
 import torch
-from bookext import live, notebooks
-from bookext.source import ROOT, book_pages, read_chapter
-from conftest import SITE
+from bookext.notebook import generator as notebooks
+from bookext.pages import live
+from bookext.read.book import ROOT, book_pages
+from bookext.read.chapter import read_chapter
+from support import SITE, listen
 
 from labs import activations, formats, init, propagation
 from labs.nets import DeepMLP
@@ -309,15 +311,6 @@ def test_presets_show_what_the_text_says(site, browser):
     tab.close()
 
 
-def listen(tab, base):
-    """Collects whatever the browser complains of, and every request that leaves the site."""
-    noise: list[str] = []
-    tab.on("console", lambda m: noise.append(f"{m.type}: {m.text}"))
-    tab.on("pageerror", lambda e: noise.append(str(e)))
-    tab.on("request", lambda r: None if r.url.startswith((base, "data:")) else noise.append(r.url))
-    return noise
-
-
 @pytest.mark.site
 @pytest.mark.parametrize("scheme", ("light", "dark"))
 @pytest.mark.parametrize("page", (live.PAGE, "book/02-explosion-relu"))
@@ -326,7 +319,7 @@ def test_figure_is_accessible_and_quiet(site, browser, page, scheme):
 
     for width in (375, 1280):
         tab = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
-        noise = listen(tab, site)
+        noise, _ = listen(tab, site)
         tab.goto(f"{site}/{page}.html", wait_until="load")
         tab.evaluate("document.querySelectorAll('.live-figure details').forEach(d => d.open = true)")
         tab.wait_for_selector(".live-table td")
@@ -452,7 +445,8 @@ def test_a_setting_is_in_the_address(site, browser, scheme):
 
     tab.wait_for_function("/depth=100/.test(document.querySelector('.live-alone').href)")
     tab.click(".live-share summary")
-    tab.click(".live-alone")
+    with tab.expect_navigation():  # a question to the page while it is being replaced has no answer
+        tab.click(".live-alone")
     tab.wait_for_function("document.body.classList.contains('live-page') && window.liveFigures && liveFigures.length")
     assert tab.evaluate("liveFigures[0].state()") == kept
     assert errors == []
@@ -465,9 +459,16 @@ def test_it_can_be_embedded(site, browser, tmp_path):
     tab.goto(f"{site}/{live.PAGE}.html?theme=dark#live?depth=12", wait_until="load")
     assert tab.evaluate("document.documentElement.dataset.theme") == "dark"
     snippet = tab.locator(".live-embed").input_value()
-    assert re.fullmatch(r'<iframe src="[^"<]*" title="[^"]+" width="100%" height="\d+"></iframe>', snippet)
+    assert re.fullmatch(
+        r'<iframe src="[^"<]*" title="[^"]+" width="100%" height="\d+" style="[^"<]+"></iframe>', snippet
+    )
     tab.set_content(f"<!doctype html><title>A course</title>{snippet}")
     frame = tab.frame_locator("iframe")
     frame.locator(".live-verdict", has_text="Forward").wait_for()
     assert frame.locator("[name=depth]").input_value() == "12"
+    for width in (320, 360, 480, 640, 1280):
+        tab.set_viewport_size({"width": width + 16, "height": 800})  # with the margins of a bare page
+        tab.wait_for_timeout(500)  # a frame of another process follows later
+        hidden = frame.locator("html").evaluate("e => e.scrollHeight - innerHeight")
+        assert hidden <= 0, f"{hidden} px of it are out of sight at {width} px"
     tab.close()

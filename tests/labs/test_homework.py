@@ -8,10 +8,12 @@ import re
 
 import numpy as np
 import pytest
+import sympy as sp
 import torch
-from bookext.source import ROOT, notebook_node, read_chapter
+from bookext.read.book import ROOT
+from bookext.read.chapter import notebook_node, read_chapter
 
-from labs.homework import Homework, near
+from labs.homework import Homework, near, sealed
 
 PAGES = sorted((ROOT / "book" / "homework").glob("hw*.md"))
 
@@ -82,11 +84,20 @@ def test_a_check_passes_fails_or_is_unanswered(hw, capsys):
         raise NotImplementedError("question 4")
     with hw.check("5", "  ... "):
         pass
+    with hw.check("6", 1):
+        raise NotImplementedError("question 4")
     out = capsys.readouterr().out.splitlines()
-    assert out == ["✓ 1", "✗ 2: the shapes: see section 1.3", *(f"– {i}: not answered yet" for i in (3, 4, 5))]
-    hw.summary("1", "2", "3", "4", "5", "6")
+    assert out == [
+        "✓ 1",
+        "✗ 2: the shapes: see section 1.3",
+        *(f"– {i}: not answered yet" for i in (3, 4, 5)),
+        "– 6: answer question 4 first",
+    ]
+    hw.summary("1", "2", "3", "4", "5", "6", "7")
     out = capsys.readouterr().out
-    assert "1 of 6 pass" in out and re.search(r"^ +6 +its check was not run$", out, re.MULTILINE)
+    assert "1 of 7 show none of the common errors" in out and re.search(
+        r"^ +7 +its check was not run$", out, re.MULTILINE
+    )
     assert "hand in hw1.ipynb" in out and "student id s123" in out
 
 
@@ -118,15 +129,23 @@ def test_an_interrupt_is_not_swallowed(hw, stop):
 
 
 @pytest.mark.parametrize(
-    "got", [0.3, np.array(0.3), np.float32(0.3), torch.tensor(0.3), [0.3], torch.tensor([0.3]).half() * 1]
+    "got",
+    [0.3, sp.Rational(3, 10), np.array(0.3), np.float32(0.3), torch.tensor(0.3), [0.3], torch.tensor([0.3]).half() * 1],
 )
 def test_numbers_of_every_make_are_near(got):
     assert near(got, 0.3, rtol=1e-3)
 
 
-@pytest.mark.parametrize("got", [np.nan, "0.3", None, True, 0.31, [0.3, 0.3], ..., [[0.3], [0.3, 0.3]], 0.3 + 0j])
+@pytest.mark.parametrize(
+    "got", [np.nan, "0.3", None, True, 0.31, [0.3, 0.3], ..., [[0.3], [0.3, 0.3]], 0.3 + 0j, sp.Symbol("x")]
+)
 def test_what_is_no_such_number_is_not_near(got):
-    assert not near(got, 0.3)
+    assert not near(got, 0.3) and not near(0.3, got)
+
+
+@pytest.mark.parametrize("answer, same", [(2, True), (2.0, True), (torch.tensor(2), True), (3, False), (..., False)])
+def test_a_seal_knows_its_answer_and_no_other(answer, same):
+    assert sealed(answer, "d4735e3a") is same
 
 
 def test_arrays_with_gradients_are_compared():
@@ -146,7 +165,7 @@ def test_the_blank_page_runs_whole_and_answers_nothing(page, tmp_path, monkeypat
     out = printed.getvalue()
     checked = re.findall(r"^– (.+): not answered yet$", out, re.MULTILINE)
     assert checked and "✓" not in out and "✗" not in out, out
-    assert f"0 of {len(checked)} pass" in out and f"hand in {page.stem}.ipynb" in out
+    assert f"0 of {len(checked)} show none" in out and f"hand in {page.stem}.ipynb" in out
     assert "its check was not run" not in out
     assert not list(tmp_path.iterdir())
 

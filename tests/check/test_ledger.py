@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 
 import pytest
-from bookext.ledger import anchors, problems
-from bookext.source import ROOT, SourceError, book_pages, literal_value, parse_chapter, read_chapter
+from bookext.check.ledger import anchors, problems
+from bookext.read.book import ROOT, book_pages
+from bookext.read.chapter import SourceError, literal_value, parse_chapter, read_chapter
 
 CHAPTER = """---
 jupytext:
   text_representation:
     format_name: myst
-kernelspec: {name: python3}
+kernelspec: {name: python3, display_name: Python 3}
 ledger:
   items: [L4]
   claims: [C1]
@@ -50,11 +51,6 @@ def found(text: str) -> list[str]:
 
 def test_the_unbroken_chapter_is_clean():
     assert found(CHAPTER) == []
-
-
-@pytest.mark.parametrize("page", book_pages(), ids=lambda p: p.stem)
-def test_the_book_is_clean(page):
-    assert problems(read_chapter(page)) == []
 
 
 @pytest.mark.parametrize(
@@ -125,7 +121,7 @@ def test_every_result_has_a_test_of_its_own():
     """C20 compares trained networks; it belongs to the chapter that trains them."""
     named = {
         m
-        for path in (ROOT / "tests").glob("test_*.py")
+        for path in (ROOT / "tests").rglob("test_*.py")
         for m in re.findall(r"def test_(C\d+)_", path.read_text("utf8"))
     }
     assert named >= {f"C{i}" for i in range(1, 20)}
@@ -147,7 +143,7 @@ def test_each_item_of_the_lecture_stands_at_one_place():
 
 def test_the_errata_page_leads_to_the_cell_that_decides_each():
     page = (ROOT / "book/appendix/errata.md").read_text("utf8")
-    rows = re.findall(r"^(\d+)\. .*\n.*\n   \*Decided by\* \{cell\}`E(\d+)`\.$", page, re.MULTILINE)
+    rows = re.findall(r"^(\d+)\. .*\n(?: +.*\n)+? +\*Decided by\* \{cell\}`E(\d+)`\.$", page, re.MULTILINE)
     assert rows == [(str(i), str(i)) for i in range(1, 15)]
 
 

@@ -7,8 +7,10 @@ import re
 
 import nbformat
 import pytest
-from bookext import notebooks
-from bookext.source import ROOT, config, notebook_pages, parse_chapter
+from bookext.notebook import generator as notebooks
+from bookext.notebook.saved import laid_out
+from bookext.read.book import ROOT, config, notebook_pages
+from bookext.read.chapter import parse_chapter
 
 PAGES = notebook_pages()
 MACROS = "|".join(name.removeprefix("\\") for name in config()["sphinx"]["config"]["book_macros"])
@@ -56,20 +58,6 @@ def test_notebook_is_plain_and_stable(page):
     assert notebooks.page_url(page) in top and "Save a copy" in top
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
-def test_code_fits_the_page(page):
-    """A line that must be scrolled sideways is not read on a phone."""
-    long = [
-        f"{chapter.name}:{cell.line + i}: {len(line)} characters"
-        for chapter in [parse_chapter(page.read_text("utf8"), page)]
-        for cell in chapter.cells
-        if cell.kind == "code"
-        for i, line in enumerate(cell.source.splitlines())
-        if len(line) > (140 if "homework" in page.parts else 85)
-    ]
-    assert long == []
-
-
 def test_a_stale_notebook_is_named(tmp_path, monkeypatch):
     page = PAGES[0]
     copy = tmp_path / page.name
@@ -99,16 +87,48 @@ def convert_lines(text: str) -> str:
         ("It is {num}`4.07e-17 <x>`.", "It is 4.07 × 10⁻¹⁷."),
         (":::{note}\nHello.\n:::", "> **Note**\n>\n> Hello."),
         (":::{dropdown} Hint\nTry.\n:::", "<details>\n<summary>Hint</summary>\n\nTry.\n\n</details>"),
+        ("They vanish {claim}`sig-a`.\nThey do. {claim}`sig-b`\n{claim}`sig-c`\nSo?", "They vanish.\nThey do.\nSo?"),
         ("$\\Var[x]$ and `\\Var`", "$\\operatorname{Var}[x]$ and `\\Var`"),
         ("{cite:t}`pascanu2013`", "Pascanu et al. (2013)"),
         ("{cite:p}`d2l,newman1986`", "(Zhang et al., 2023; Newman, 1986)"),
+        ("{cite:p}`he2016deep,he2016identity`", "(He et al., 2016a; He et al., 2016b)"),
         ("(a-target)=", ""),
+        ("(a-target)=\n{.fold}\n## More", "## More"),
         ("```python\n{num}`1 <x>`\n```", "```python\n{num}`1 <x>`\n```"),
         ("{py:func}`labs.jacobians.chained_jacobian`", "`labs.jacobians.chained_jacobian`"),
     ],
 )
 def test_myst_becomes_markdown(myst, plain):
     assert convert_lines(myst) == plain
+
+
+def test_a_reference_says_where_it_can_be_read():
+    assert notebooks.reference_entry("lecun1998").startswith(
+        "- Y. LeCun, L. Bottou, G. Orr, K. Müller. *Efficient BackProp*."
+    )
+    assert notebooks.reference_entry("bengio1994").endswith(", 1994. <https://doi.org/10.1109/72.279181>")
+    assert notebooks.reference_entry("lewkowycz2020").endswith("<https://arxiv.org/abs/2003.02218>")
+    assert "Technische Universität München, 1991." in notebooks.reference_entry("hochreiter1991")
+
+
+def test_a_cell_that_guards_is_folded_and_runs(tmp_path, monkeypatch):
+    guard = "```{code-cell} ipython3\n:tags: [guard]\n\nassert 1 + 1 == 2\n```\n"
+    page = tmp_path / "page.md"
+    front = "---" + PAGES[1].read_text("utf8").split("---")[1] + "---\n"
+    page.write_text(f"{front}\n# Page\n\n{guard}\n" + guard.replace(":tags: [guard]\n\n", ""), "utf8")
+    assert laid_out(page.read_text("utf8"), "page.md") == page.read_text("utf8")
+    monkeypatch.setattr(notebooks, "page_url", lambda page, anchor="": "")
+    guarding, plain = json.loads(notebooks.convert(page))["cells"][2:4]
+    assert "".join(guarding["source"]) == "# @title Checks\nassert 1 + 1 == 2"
+    assert guarding["metadata"] == {"tags": ["guard"]} | notebooks.FOLDED and plain["metadata"] == {}
+
+
+def test_a_label_shows_its_heading_below_other_labels_and_attributes():
+    folded = [
+        label for label in ("lyapunov", "sec-xavier-tanh-gain") if notebooks.labels()[label][1].startswith("Going")
+    ]
+    assert folded == ["lyapunov", "sec-xavier-tanh-gain"]
+    assert notebooks.labels()["sec-jac-hundred-factors"][1] == notebooks.labels()["L4"][1] != ""
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,11 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from bookext.notebooks import labels
-from bookext.publish import keep_versions
-from bookext.source import book_pages, config, executed_pages
-from conftest import ROOT, SITE, missing
+from bookext.pages import previews
+from bookext.pages.versions import keep_versions
+from bookext.read.book import book_pages, config, executed_pages, notebook_pages
+from bookext.read.labels import labels
+from support import ROOT, SITE, listen, missing
 
 pytestmark = pytest.mark.site
 # Tokens of one class have one colour, a formula has its paragraph's, the rows of a long table are alike: judging some of each is
@@ -32,24 +33,6 @@ THIN = """() => {
 }"""
 PAGES = [page.relative_to(ROOT).with_suffix(".html").as_posix() for page in book_pages()]
 EXTRA = ["search.html?q=Xavier", "status.html"]
-
-
-def listen(tab, home: str) -> tuple[list[str], set[str]]:
-    """What goes wrong on a tab from now on, and every address that it asks for."""
-    noise: list[str] = []
-    asked: set[str] = set()
-
-    def request(r) -> None:
-        asked.add(r.url.partition("?")[0])
-        if not r.url.startswith((home, "data:", "blob:")):
-            noise.append(f"off-site: {r.url}")
-
-    tab.on("console", lambda m: noise.append(f"console {m.type}: {m.text}") if m.type in ("error", "warning") else None)
-    tab.on("pageerror", lambda e: noise.append(f"exception: {e}"))
-    tab.on("request", request)
-    tab.on("requestfailed", lambda r: noise.append(f"failed: {r.url}"))
-    tab.on("response", lambda r: noise.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
-    return noise, asked
 
 
 def weight(asked: set[str], home: str) -> int:
@@ -73,7 +56,7 @@ def test_page_in_browser(site, browser, page):
     noise, asked = listen(tab, site)
     tab.goto(f"{site}/{page}", wait_until="load")
     loaded = weight(asked, site)
-    assert loaded <= 250_000, f"{page} weighs {loaded / 1000:.0f} kB without its figures"
+    assert loaded <= 270_000, f"{page} weighs {loaded / 1000:.0f} kB without its figures"
     unreached = {"runOnly": ["scrollable-region-focusable"], "resultTypes": ["violations"]}
     assert Axe().run(tab, options=unreached).response["violations"] == []  # nor where nobody has scrolled to
     tab.add_style_tag(content="section { content-visibility: visible !important }")  # judge what is out of sight too
@@ -121,91 +104,6 @@ def test_page_opened_from_a_file(browser, page):
     tab.close()
 
 
-SEARCHES = [  # (what a reader types, a place that must be among the first five)
-    ("梯度爆炸", "book/01-chained-jacobians.html#exploding-and-vanishing"),
-    ("爆炸", "book/01-chained-jacobians.html#exploding-and-vanishing"),  # a part of a term
-    ("遗忘门", "book/04-stabilising-training.html#the-lstm"),
-    ("Xavier", "book/06-xavier.html"),
-    ("harmonic mean", "book/06-xavier.html"),
-    ("nan clinic", "book/08-nan-clinic.html"),
-    ("chain rule", "book/01-chained-jacobians.html#the-chain-rule"),
-    ("labs.init.xavier_std", "book/appendix/labs.html#labs.init.xavier_std"),
-    ("why does my loss become nan?", "book/08-nan-clinic.html#when-your-loss-is-nan"),  # a sentence
-    ("He initialization", "book/06-xavier.html#isnt-xavier-outdated-he-for-relu"),  # American
-    ("exploding gradients", "book/01-chained-jacobians.html#exploding-and-vanishing"),  # another ending
-    ("kaiming", "book/06-xavier.html#isnt-xavier-outdated-he-for-relu"),  # another name
-    ("ReLU 梯度", "book/02-explosion-relu.html#what-relu-multiplies"),  # two languages
-    ("1.5^100", "book/01-chained-jacobians.html#exploding-and-vanishing"),
-    ("γ", "book/notation.html"),
-]
-
-
-@pytest.fixture(scope="module")
-def search_page(site, browser):
-    tab = browser.new_page()
-    tab.goto(f"{site}/search.html", wait_until="load")
-    yield tab
-    tab.close()
-
-
-def results(tab, query: str) -> list[str]:
-    """The addresses that the search page lists for a query, typed."""
-    tab.fill("#query", query)
-    return tab.evaluate("[...document.querySelectorAll('#results a')].map(a => a.getAttribute('href'))")
-
-
-@pytest.mark.parametrize(("query", "place"), SEARCHES)
-def test_search_finds(search_page, query, place):
-    found = results(search_page, query)
-    assert any(url.startswith(place.lower()) for url in map(str.lower, found[:5])), found[:8]
-
-
-def test_signs_are_no_pattern(search_page):
-    assert results(search_page, "+*?[(") == [] and results(search_page, "N(0, 0.01), std 0.01") != []
-
-
-def test_every_term_of_the_lecture_map_is_found(search_page):
-    """Each Chinese term leads, among its first results, to the section that the map names."""
-    page = Page(SITE / "book/appendix/lecture-map.html")
-    rows = re.findall(r"<tr[^>]*>(.*?)</tr>", (SITE / "book/appendix/lecture-map.html").read_text("utf8"), re.DOTALL)[
-        1:
-    ]
-    assert len(rows) == 40 and page.links
-    for row in rows:
-        target = re.search(r'href="\.\./([^"]+)"', row)
-        cells = [re.sub(r"<[^>]+>", "", c).strip() for c in re.findall(r"<td>(.*?)</td>", row, re.DOTALL)]
-        for term in cells[2].split(" · "):
-            found = results(search_page, term)
-            page, anchor = target[1].split("#")
-            document = (SITE / "book" / page).read_text("utf8")
-            aliases = section_ids(document, anchor)
-            wanted = {f"book/{page}#{i}" for i in aliases} | {f"book/{page}"}
-            assert wanted & set(found[:12]), (term, target[1], found[:12])
-
-
-def section_ids(document: str, anchor: str) -> set[str]:
-    """The ids of the section that an anchor stands for: a label is a span that opens its section."""
-    found = re.search(
-        rf'<section id="([^"]+)">\s*(?:<span id="[^"]+"></span>\s*)*<span id="{re.escape(anchor)}">', document
-    )
-    return {anchor} | ({found[1]} if found else set())
-
-
-@pytest.mark.parametrize("spelling", ["χ₁", "χ1", "chi_1", r"\chi_1"])
-def test_a_symbol_is_found_in_every_spelling(search_page, spelling):
-    """χ₁ is defined where the phase diagram is; each way to type it gives the same list."""
-    assert results(search_page, spelling) == results(search_page, r"\chi_1") != []
-
-
-def test_every_numbered_equation_is_found_by_its_name(search_page):
-    names = [label for label in labels() if label.startswith(("eq-", "def-", "asm-"))]
-    assert len(names) > 50
-    for label in names:
-        query = label.partition("-")[2].replace("-", " ")
-        found = results(search_page, f"equation {query}")
-        assert any(url.endswith(f"#equation-{label}") for url in found), (label, found[:5])
-
-
 def test_no_line_begins_with_a_full_stop(site, browser):
     """What follows a formula stays on its line, at any width."""
     tab = browser.new_page()
@@ -239,23 +137,25 @@ def test_chinese_is_said_to_be_chinese(site, browser):
     tab.close()
 
 
-def test_search_from_any_page(site, browser):
-    tab = browser.new_page(viewport={"width": 1280, "height": 800})
-    tab.goto(f"{site}/book/index.html", wait_until="load")
-    tab.keyboard.press("Control+k")
-    tab.keyboard.type("学习率敏感")
-    tab.keyboard.press("Enter")
-    tab.wait_for_url("**/search.html?q=*")
-    assert "02-explosion" in tab.locator("#results a").first.get_attribute("href")
-    tab.fill("#query", "qwertz")
-    assert "Nothing for" in tab.inner_text("#found")
-    tab.close()
+def test_marked_sections_are_folded():
+    """What the text marks by ``{.fold}``: the heading in sight, the rest behind a summary."""
+    counts = {}
+    for page in notebook_pages():
+        html = (SITE / page.relative_to(ROOT).with_suffix(".html")).read_text("utf8")
+        wanted = re.findall(r"^\(([\w-]+)\)=\n\{\.fold\}\n#+ ", page.read_text("utf8"), re.MULTILINE)
+        folded = re.findall(
+            r'<section class="[^"]*\bfold\b[^>]*>.*?</h\d>\s*<details class="going-further">', html, re.DOTALL
+        )
+        assert len(wanted) == len(folded) == html.count('class="going-further"'), page
+        assert all(f'id="{label}"' in section for label, section in zip(wanted, folded, strict=True))
+        counts[page.stem] = len(folded)
+    assert counts["01-chained-jacobians"] == 1 and counts["06-xavier"] == 6
 
 
 def test_keyboard(site, browser):
     """The first stop leads past the navigation; menus open and close without a mouse; what scrolls sideways can be reached."""
     tab = browser.new_page(viewport={"width": 375, "height": 700})
-    tab.goto(f"{site}/book/09-summary.html", wait_until="load")
+    tab.goto(f"{site}/book/07-activations-taylor.html", wait_until="load")
     tab.keyboard.press("Tab")
     assert tab.evaluate("document.activeElement.getAttribute('href')") == "#main"
     tab.keyboard.press("Enter")
@@ -284,8 +184,7 @@ def test_colour_scheme_is_the_reader_s_choice(site, browser):
     assert tab.evaluate(theme) == "light"
     button = tab.get_by_role("button", name="Colours")
     button.click()
-    button.click()
-    assert tab.evaluate(theme) == "dark" and "dark" in (button.get_attribute("aria-label") or "")
+    assert tab.evaluate(theme) == "dark" and "dark" in button.inner_text()
     tab.goto(f"{site}/book/index.html", wait_until="load")
     assert tab.evaluate(theme) == "dark"
     tab.goto(f"{site}/book/08-nan-clinic.html", wait_until="load")
@@ -330,10 +229,11 @@ def test_page_is_finished(page):
 
 def test_mathematics_is_drawn_with_its_own_fonts(site, browser):
     """A style sheet or font of another KaTeX version shrinks subscripts, and nothing else would notice."""
-    script = (ROOT / "book/_ext/bookext/katex.min.js").read_text("utf8")
+    script = (ROOT / "book/_static/katex/katex.min.js").read_text("utf8")
     style = (ROOT / "book/_static/katex/katex.min.css").read_text("utf8")
     version = re.search(r'content:"(\d+\.\d+\.\d+)"', style)
     assert version and f'"{version[1]}"' in script
+    assert (ROOT / "book/_static/katex/VERSION").read_text("utf8").startswith(f"KaTeX {version[1]},")
     tab = browser.new_page()
     tab.goto(f"{site}/{PAGES[1]}", wait_until="load")
     tab.evaluate("document.fonts.ready")
@@ -552,10 +452,10 @@ def test_downloaded_notebook_is_the_one_that_colab_opens():
 
 
 def test_nothing_is_shipped_that_no_page_uses():
-    texts = [p.read_text("utf8") for kind in ("html", "css", "js") for p in SITE.rglob(f"*.{kind}")]
+    texts = [p.read_text("utf8") for kind in ("html", "css", "js", "mjs", "json") for p in SITE.rglob(f"*.{kind}")]
     names = [p.relative_to(SITE / "_static") for p in (SITE / "_static").rglob("*") if p.is_file()]
     unused = [n for n in names if not any(n.name in text for text in texts) and n.name != "LICENSE"]
-    assert unused == []
+    assert {f"_static/{n}" for n in unused} <= previews.scripts()  # named after the pages that links lead to
     assert not list(SITE.rglob("*.map"))
 
 

@@ -7,80 +7,25 @@ weekly run in Colab's own image (.github/workflows/colab.yml) has the real one, 
 from __future__ import annotations
 
 import ast
-import hashlib
-import importlib.metadata
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from bookext.colab import BADGE, colab_url
-from bookext.notebooks import convert
-from bookext.setupcell import PACKAGES, PLACEHOLDER, setup_code
-from bookext.source import config, notebook_pages
-from bookext.wheel import FOLDER, build_wheel, wheel_name
-from conftest import ROOT, SITE, missing
-from filelock import FileLock
+from bookext.notebook.generator import convert
+from bookext.notebook.setupcell import PACKAGES, PLACEHOLDER, setup_code
+from bookext.notebook.wheel import FOLDER, build_wheel, wheel_name
+from bookext.pages.layout import colab_url
+from bookext.read.book import config, notebook_pages
+from bookext.read.chapter import read_chapter
+from support import ROOT, SITE, TAG, done, environment, missing, publish, rehearse, run
 
-PINS = ROOT / "tests" / "colab-packages.txt"
-REHEARSE = ROOT / "tests" / "rehearse.py"
 NOTEBOOKS = [page.relative_to(ROOT).with_suffix(".ipynb") for page in notebook_pages()]
-TAG = "rehearsal"
-QUIET = {
-    "OMP_NUM_THREADS": "1",
-    "TQDM_DISABLE": "1",
-    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-    "JUPYTER_PLATFORM_DIRS": "1",
-}
-
-
-def run(*command: object, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command without this environment's own packages on its path."""
-    kept = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "VIRTUAL_ENV"}}
-    return subprocess.run(
-        [str(part) for part in command], cwd=cwd, env=kept | QUIET | environment, capture_output=True, text=True
-    )
-
-
-def done(*command: object, cwd: Path = ROOT, **environment: str) -> str:
-    """What a command prints; it must succeed."""
-    ran = run(*command, cwd=cwd, **environment)
-    assert ran.returncode == 0, f"{command}:\n{ran.stdout}{ran.stderr}"
-    return ran.stdout
-
-
-def link_torch(site_packages: Path) -> None:
-    """Torch from the environment that runs the tests, by hard links: a gigabyte saved, and no resolver has touched it."""
-    names = [d.name for d in importlib.metadata.distributions()]
-    for name in [n for n in names if n == "torch" or n.startswith(("nvidia-", "cuda-", "triton"))]:
-        for file in importlib.metadata.files(name) or []:
-            source, target = Path(str(file.locate())), site_packages / file
-            if ".." not in file.parts and source.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                os.link(source, target)
-
-
-def environment(python: str, torch: bool) -> Path:
-    """An environment with Colab's packages, made by this Python once and then reused."""
-    key = hashlib.sha256(f"{done(python, '-VV')}{torch}{PINS.read_text('utf8')}".encode()).hexdigest()[:12]
-    home = ROOT / "_build" / "colab" / key
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{home}.lock"):
-        if not (home / "ready").exists():
-            shutil.rmtree(home, ignore_errors=True)
-            done(python, "-m", "venv", home)
-            done(home / "bin" / "python", "-m", "pip", "install", "--quiet", "-r", PINS)
-            if torch:
-                link_torch(next(home.glob("lib/python*/site-packages")))
-            (home / "ready").touch()
-    return home
 
 
 @pytest.fixture(scope="session")
@@ -93,34 +38,9 @@ def colab(tmp_path_factory) -> Iterator[Path]:
     shutil.rmtree(copy)
 
 
-def publish(home: Path) -> Path:
-    """A fork of the book: its working tree, addressed by the book's own command, tagged and cloned bare."""
-    fork, bare = home / "fork", home / "book.git"
-    left_out = shutil.ignore_patterns(".*", "_build", "__pycache__", "*.egg-info")
-    shutil.copytree(ROOT, fork, ignore=left_out)
-    site = ["--site", "https://book.invalid/"]
-    done(sys.executable, "-m", "bookext.address", bare.as_uri(), "--tag", TAG, *site, cwd=fork, PYTHONPATH="book/_ext")
-    git = ["git", "-c", "user.name=Author", "-c", "user.email=author@book.invalid"]
-    done(*git, "init", "--quiet", cwd=fork)
-    done(*git, "add", "--all", cwd=fork)
-    done(*git, "commit", "--quiet", "--message", "The book", cwd=fork)
-    done(*git, "tag", TAG, cwd=fork)
-    done(*git, "clone", "--quiet", "--bare", fork, bare)
-    return fork
-
-
 @pytest.fixture(scope="session")
 def published(tmp_path_factory) -> Path:
     return publish(tmp_path_factory.mktemp("published"))
-
-
-def rehearse(python: Path, notebook: Path, folder: Path) -> dict[str, Any]:
-    """Run one notebook alone, and give the report."""
-    report = folder / "report.json"
-    ran = run(python, REHEARSE, notebook, report)
-    print(ran.stdout)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    return json.loads(report.read_text("utf8"))
 
 
 @pytest.mark.rehearsal
@@ -128,7 +48,7 @@ def rehearse(python: Path, notebook: Path, folder: Path) -> dict[str, Any]:
 def test_notebook_alone(colab, published, tmp_path, name):
     found = rehearse(colab, published / name, tmp_path)
     assert f"@{TAG} in" in found["setup"] and found["changed"] == [] and found["left"] == []
-    drawn = "plt." in "".join(notebook_code(ROOT / name))
+    drawn = any("mystnb" in cell.metadata for cell in read_chapter((ROOT / name).with_suffix(".md")).code)
     assert drawn == (0 < found["first_figure"] < found["seconds"]["wall"] + 10)  # the kernel's start counts
 
 
@@ -149,22 +69,38 @@ def notebook_code(path: Path) -> list[str]:
 
 
 KERNEL = {"IPython", "matplotlib_inline"}  # what a notebook runs in brings along
-LABS = {f"labs.{path.stem}": imported(path.read_text("utf8")) for path in sorted((ROOT / "labs").glob("[!_]*.py"))}
-PRIVATE = {f"labs.{path.stem}": imported(path.read_text("utf8")) for path in sorted((ROOT / "labs").glob("_[!_]*.py"))}
+SOURCES = sorted((ROOT / "labs").rglob("*.py"))
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+LABS = {module_name(path): imported(path.read_text("utf8")) for path in SOURCES}
 
 
 def needs_torch(names: set[str]) -> bool:
-    """Whether what is imported is torch, or a module of labs that imports it, itself or through others."""
-    return any(name == "torch" or needs_torch((LABS | PRIVATE).get(name, set())) for name in names)
+    """Whether what is imported is torch, or a module of labs that imports it, itself, through others or through its package."""
+    found, waiting = set(), set(names)
+    while waiting:
+        found.add(name := waiting.pop())
+        waiting |= (LABS.get(name, set()) | {name.rpartition(".")[0]}) - found
+    return "torch" in found
 
 
 def test_every_import_is_provided():
     """What a notebook imports is Python's own, labs, torch, or something that the set-up cell adds where it is absent."""
     provided = sys.stdlib_module_names | PACKAGES.keys() | {"labs", "torch", *KERNEL}
     sources = {path.as_posix(): "\n".join(notebook_code(ROOT / path)[1:]) for path in NOTEBOOKS}
-    sources |= {path.as_posix(): path.read_text("utf8") for path in (ROOT / "labs").glob("*.py")}
+    sources |= {path.as_posix(): path.read_text("utf8") for path in SOURCES}
+    optional = {
+        "lightning",
+        "pytorch_lightning",
+        "transformers",
+    }  # of labs.monitor.callbacks; whoever calls them has them
     absent = {name: found for name, code in sources.items()
-              if (found := {n.partition(".")[0] for n in imported(code)} - provided)}  # fmt: skip
+              if (found := {n.partition(".")[0] for n in imported(code)} - provided)
+              and not (name.endswith("monitor/callbacks.py") and found <= optional)}  # fmt: skip
     assert absent == {} and len(sources) > 20
 
 
@@ -292,8 +228,23 @@ def test_the_wheel_holds_labs_and_nothing_else(tmp_path):
         os.umask(mask)
     assert first.read_bytes() == second.read_bytes()
     names = zipfile.ZipFile(first).namelist()
-    labs = {f"labs/{path.name}" for path in (ROOT / "labs").glob("*.py")}
+    labs = {path.relative_to(ROOT).as_posix() for path in SOURCES}
     assert labs == {name for name in names if ".dist-info/" not in name}
+
+
+LOADED = """
+import labs.monitor, sys
+from labs.monitor import find_nonfinite_origin
+print(labs.monitor.__file__, {"matplotlib", "sympy"} & set(sys.modules))
+"""
+
+
+def test_the_wheel_alone_has_the_monitor(tmp_path):
+    """Unpacked into an empty folder, it is imported from there, and brings neither figures nor algebra along."""
+    alone = tmp_path / "alone"
+    zipfile.ZipFile(build_wheel(tmp_path)).extractall(alone)
+    printed = done(sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(alone)!r})\n{LOADED}", cwd=alone)
+    assert printed.split() == [str(alone / "labs" / "monitor" / "__init__.py"), "set()"]
 
 
 def test_a_fork_has_its_own_address_everywhere(published):
@@ -303,7 +254,7 @@ def test_a_fork_has_its_own_address_everywhere(published):
     for path, text in texts.items():
         assert (published.parent / "book.git").as_uri() in text and "https://book.invalid/book/" in text, path
         assert PLACEHOLDER not in text.replace(f'if \\"{PLACEHOLDER}\\" in source', ""), path
-    done(sys.executable, "-m", "bookext.notebooks", "--check", cwd=published, PYTHONPATH="book/_ext")
+    done(sys.executable, "-m", "bookext.notebook.generator", "--check", cwd=published, PYTHONPATH="book/_ext")
     changed = [path.relative_to(published).as_posix() for path in published.rglob("*") if path.is_file()
                and ".git" not in path.parts and "__pycache__" not in path.parts
                and path.read_bytes() != (ROOT / path.relative_to(published)).read_bytes()]  # fmt: skip
@@ -327,23 +278,20 @@ def test_the_address_stands_in_one_place():
     ],
 )
 def test_an_address_that_cannot_work_is_refused(given, message):
-    ran = run(sys.executable, "-m", "bookext.address", given, PYTHONPATH="book/_ext")
+    ran = run(sys.executable, "-m", "bookext.notebook.address", given, PYTHONPATH="book/_ext")
     assert ran.returncode == 2 and message in ran.stderr and "Traceback" not in ran.stderr
 
 
 @pytest.mark.site
 @pytest.mark.parametrize("page", notebook_pages(), ids=lambda path: path.stem)
 def test_the_page_opens_its_notebook(page):
-    """Launch button and badge lead to the notebook at the tag; the page's own download is that notebook, not raw MyST."""
+    """One link leads to the notebook at the tag; the page's own download is that notebook, not raw MyST."""
     html = (SITE / page.relative_to(ROOT).with_suffix(".html")).read_text("utf8")
     address = config()["repository"]["url"].removeprefix("https://github.com/")
     path = page.relative_to(ROOT).with_suffix(".ipynb").as_posix()
     url = f"https://colab.research.google.com/github/{address}/blob/{config()['repository']['branch']}/{path}"
     assert (ROOT / path).exists() and colab_url(page) == url
-    assert html.count(f'href="{url}"') == 2, "one launch button and one badge"
-    badge = re.search(rf'<a href="{re.escape(url)}"><img src="([^"]+)"', html)
-    assert badge and (SITE / page.relative_to(ROOT).parent / badge[1]).resolve() == SITE / "_static" / BADGE
-    assert (SITE / "_static" / BADGE).exists()
+    assert html.count(f'href="{url}"') == html.count("colab.research.google.com") == 1
     assert (SITE / "_sources" / path).read_text("utf8") == convert(page)
 
 

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from bookext import ledgerpage, mutate
-from bookext.ledger import kind_of
-from bookext.probe import record
-from bookext.source import ROOT, executed_pages, parse_chapter, read_chapter
+from bookext.check import mutate
+from bookext.check.ledger import kind_of
+from bookext.check.probe import record
+from bookext.pages import ledgerpage
+from bookext.read.book import ROOT, executed_pages
+from bookext.read.chapter import parse_chapter, read_chapter
 from bs4 import BeautifulSoup
-from conftest import SITE
+from support import FRONT, SITE
 
-FRONT = """---
-jupytext:
-  text_representation:
-    format_name: myst
-kernelspec: {name: python3}
----
-"""
 PROOF = (
     FRONT
     + """
@@ -57,7 +52,7 @@ def test_a_number_belongs_to_the_last_cell_of_its_section_that_binds_it():
         FRONT + "\n# A\n\n## B\n\n```{code-cell} ipython3\nx = 1\n```\n\n"
         "```{code-cell} ipython3\nx = 2\n```\n\n```{code-cell} ipython3\ny = 3\n```\n\nIt is {num}`2 <x>`.\n"
     )
-    assert ledgerpage.computing_cell(read, read.claims[0]) == 2
+    assert ledgerpage.computing_cell(read, read.numbers[0]) == 2
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +64,7 @@ def page():
 @pytest.mark.parametrize("path", executed_pages(), ids=lambda p: p.stem)
 def test_the_page_lists_each_equation_and_each_number_of_a_chapter(page, path):
     read = read_chapter(path)
-    if not read.equations and not read.claims:
+    if not read.equations and not read.numbers:
         return
     section = page.find(id=f"ledger-{path.stem}")
     rows = [[cell for cell in row.find_all("td")] for row in section.select("tbody tr")]
@@ -81,7 +76,7 @@ def test_the_page_lists_each_equation_and_each_number_of_a_chapter(page, path):
         if equation.label.startswith("eq-"):
             assert row[2].a and "#cell-" in row[2].a["href"] and row[3].get_text() and row[4].get_text()
     numbers = [row for row in rows if len(row) == 5]
-    assert [row[1].get_text() for row in numbers] == [c.expression for c in read.claims]
+    assert [row[1].get_text() for row in numbers] == [c.expression for c in read.numbers]
     assert all(row[3].a for row in numbers)
 
 
@@ -90,5 +85,5 @@ def test_the_landing_page_shows_the_totals():
     shown = (SITE / "book/index.html").read_text("utf8")
     totals = ledgerpage.totals()
     assert totals["unlabelled"] == 0
-    for kind in ("proved", "checked", "numbers", "results", "errata"):
+    for kind in ("proved", "checked", "numbers", "claims", "results", "errata"):
         assert str(totals[kind]) in BeautifulSoup(shown, "html.parser").select_one(".ledger-totals").get_text()

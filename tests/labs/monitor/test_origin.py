@@ -1,4 +1,4 @@
-"""labs.origin on faults with a known place, in networks of different kinds, and on healthy networks that look suspicious."""
+"""labs.monitor.origin on faults with a known place, in networks of different kinds, and on healthy networks that look suspicious."""
 
 import json
 import random
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as module_hooks
 from torch.utils.checkpoint import checkpoint
 
-from labs.origin import Origin, find_nonfinite_origin
+from labs.monitor import Origin, find_nonfinite_origin
 
 INF, NAN = float("inf"), float("nan")
 THIS_FILE = __file__
@@ -211,6 +211,16 @@ FAULTS = {
     difference_of_infinities: ("forward", "sub"),
     erased_then_fault: ("forward", "div"),
 }
+
+
+@pytest.mark.parametrize("file", ("/tmp/ipykernel_12/345.py", r"C:\Temp\ipykernel_12\345.py", "<ipython-input-3-5f0c>"))
+def test_a_cell_of_a_notebook_is_called_so(file):
+    """Its file is named after a process: the next run, and every rebuild of a page, would name another."""
+    names: dict = {}
+    exec(compile("def fault(z):\n    return (z * 0).log()", file, "exec"), names)
+    model = nn.Linear(3, 2)
+    origin = find_nonfinite_origin(model, lambda: names["fault"](model(torch.ones(4, 3))).sum())
+    assert origin.source.startswith("the cell:2:")
 
 
 @pytest.mark.parametrize("network", NETWORKS)

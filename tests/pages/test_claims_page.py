@@ -1,0 +1,73 @@
+"""Claims on the site: each mark leads to its row, says what became of the claim, and stands close to its sentence."""
+
+from __future__ import annotations
+
+import pytest
+from bookext.pages import claims as marks
+from bookext.read.book import ROOT, book_pages, executed_pages
+from bookext.read.chapter import parse_chapter, read_chapter
+from bookext.read.claims import claims_of, decisions_of
+from bs4 import BeautifulSoup
+from docutils import nodes, utils
+from support import FRONT, SITE
+
+TEXT = (
+    FRONT
+    + """
+# A page
+
+## Elsewhere
+
+Said before. {claim}`new-a`
+
+## Here
+
+As {doc}`notation` and {doc}`the map <appendix/lecture-map>` say, it is so. {claim}`new-a`
+
+```{code-cell} ipython3
+x = 1
+```
+
+```{code-cell} ipython3
+assert x, "claim: new-a"
+```
+"""
+)
+
+
+def test_the_row_shows_the_sentence_of_the_deciding_section_and_finds_its_pages():
+    found = marks.claims_here(parse_chapter(TEXT, ROOT / "book" / "97-planted.md"))
+    sentence = "As {doc}`/book/notation` and {doc}`the map </book/appendix/lecture-map>` say, it is so."
+    assert found == [("new-a", sentence, 2)]
+
+
+def test_no_line_breaks_between_a_sentence_and_its_mark():
+    document, paragraph = utils.new_document("page"), nodes.paragraph()
+    document += paragraph
+    mark = nodes.raw("", "&nbsp;<a></a>", format="html", classes=["claim"])
+    paragraph += [nodes.Text("It is so. "), mark, nodes.Text("\nMore.")]
+    marks.close_up(None, document)
+    assert [child.astext() for child in paragraph.children if isinstance(child, nodes.Text)] == ["It is so.", "\nMore."]
+
+
+@pytest.mark.site
+@pytest.mark.parametrize("page", [p for p in book_pages() if claims_of(read_chapter(p))], ids=lambda p: p.stem)
+def test_each_mark_leads_to_its_row(page):
+    shown = BeautifulSoup((SITE / page.relative_to(ROOT).with_suffix(".html")).read_text("utf8"), "html.parser")
+    ledger = BeautifulSoup((SITE / "book/appendix/ledger.html").read_text("utf8"), "html.parser")
+    links = shown.select("article .claim a")
+    names = [link["href"].partition("#claim-")[2] for link in links]
+    assert sorted(names) == sorted(claim.name for claim in claims_of(read_chapter(page)))
+    assert "{claim}" not in shown.get_text()
+    for name, link in zip(names, links, strict=True):
+        stands_for, result = marks.result_of(name)
+        assert link["title"] == result and link.get_text() == "✓tested"
+        row = ledger.find(id=f"claim-{name}").find_parent("tr")
+        assert [cell.get_text() for cell in row.find_all("td")][1:3] == [stands_for, result]
+
+
+@pytest.mark.site
+@pytest.mark.parametrize("page", [p for p in executed_pages() if decisions_of(read_chapter(p))], ids=lambda p: p.stem)
+def test_the_search_finds_no_role(page):
+    index = (SITE / "_static/search-index.js").read_text("utf8")
+    assert "{claim}" not in index and "tested✓" not in index and "✓tested" not in index
