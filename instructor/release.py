@@ -36,7 +36,7 @@ PUBLIC = (
     "labs/*.py", "tests/*.py", "tests/*.txt", "bench/*.py", "bench/requirements.txt", "bench/results.md", "book/references.bib",
     "book/_ext/*.py", "book/_ext/*.js", "book/_ext/*.html", "book/_ext/*.conf", "book/_ext/*.toml", "book/_ext/skeleton/chapter.md",
     "book/_stress/*.json", "book/_static/*.css", "book/_static/*.js", "book/_static/*.svg", "book/_static/*.png",
-    "book/_static/*.woff2", "book/_static/katex/LICENSE", "book/_static/katex/VERSION",
+    "book/_static/*.woff2", "book/_static/*.mjs", "book/_static/*/LICENSE", "book/_static/*/VERSION", "book/_static/pyodide/*",
 )  # fmt: skip
 FENCE = re.compile(r"^(:{3,}|`{3,})\{([\w-]+)\}")
 # A fold that is called a solution, or an option that says so: wherever it is neither released nor left out by the class.

@@ -99,7 +99,8 @@ def listen(tab: Any, home: str) -> tuple[list[str], set[str]]:
     tab.on("console", lambda m: noise.append(f"console {m.type}: {m.text}"))
     tab.on("pageerror", lambda e: noise.append(f"exception: {e}"))
     tab.on("request", request)
-    tab.on("requestfailed", lambda r: noise.append(f"failed: {r.url}"))
+    # what leaving a page cuts short is no fault of it
+    tab.on("requestfailed", lambda r: "ABORTED" in str(r.failure) or noise.append(f"failed: {r.url} ({r.failure})"))
     tab.on("response", lambda r: noise.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
     return noise, asked
 
