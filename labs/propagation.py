@@ -207,7 +207,7 @@ def critical_sigma_w(activation: str | Activation, sigma_b: float = 0.0) -> floa
     (2.0, 1.761)
     """
     high = 0.5
-    while chi_1(activation, high, sigma_b) < 1:
+    while chi_1(activation, high, sigma_b) <= 1:  # beyond it, or rounding decides
         high *= 2
         if high > 100:
             raise ValueError(f"activation: expected one with a critical sigma_w below 100, got {activation}")

@@ -63,6 +63,9 @@ const watch = new ResizeObserver((entries) => {
   }
 });
 for (const scroller of scrollers) watch.observe(scroller);
+document.fonts.addEventListener("loadingdone", () => { // a formula is wider in its own type, and its box is not
+  for (const scroller of scrollers) { watch.unobserve(scroller); watch.observe(scroller); }
+});
 
 // ---- Copy buttons, on what comes into sight: what has no place yet would have its button on top of another's ----
 if (navigator.clipboard) {

@@ -491,7 +491,7 @@ def test_local_and_walled_agree(walled: Sandbox, tmp_path: Path) -> None:
         assert {q: p for q, p in local.items() if q != "5"} == earned(graded(walled, saved(cells), tmp_path))
 
 
-@pytest.mark.slow
+@pytest.mark.rehearsal
 def test_three_hundred_in_ten_minutes(tmp_path: Path) -> None:
     """On two cores, reference, blank and a crash mixed; the checker's memory stays flat."""
     if not shutil.which("bwrap"):

@@ -24,6 +24,12 @@ from instructor.tests.test_grading import POINTS, earned, graded, left_behind
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stopping")]
 
 
+@pytest.fixture(autouse=True)
+def together(request: pytest.FixtureRequest) -> None:
+    """One process runs them all: two would count each other's submissions as left behind."""
+    assert "PYTEST_XDIST_WORKER" not in os.environ or request.node.nodeid.endswith("@stopping")
+
+
 @pytest.fixture(autouse=True, scope="module")
 def isolated() -> None:
     if Path(sys.prefix).is_relative_to("/tmp"):

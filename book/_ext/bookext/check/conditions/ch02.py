@@ -38,7 +38,7 @@ SAID: dict[str, str] = {
     'Layer {num}`6 <inf_layer["fp16"]>`': "arithmetic",
     "For a linear": "proof: eq-relu-typical",
     "Overflow begins with": "report",
-    "Then the gradient": "report",
+    "No slope enlarges": "definition",
     "And the diagnosis": "exact: thousandth",
     "And a weight": "exact: back == 0",
     "A sum of": "arithmetic",
