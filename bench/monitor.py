@@ -250,7 +250,9 @@ def ratios(make: Callable[[], tuple[nn.Module, Tensor, Tensor]], rounds: int) ->
             gc.collect()
             before = timed(3)
             with tool(model, optimizer) as after:
-                timed(2, after)  # the first also looks for symmetric weights, both fetch memory; of ten that follow, one is recorded
+                timed(
+                    2, after
+                )  # the first also looks for symmetric weights, both fetch memory; of ten that follow, one is recorded
                 took = timed(steps, after)
             plain += [before, timed(3)]
             found[name].append(2 * took / (plain[-2] + plain[-1]))

@@ -57,7 +57,9 @@ def test_page_in_browser(site, browser, page):
     tab.goto(f"{site}/{page}", wait_until="load")
     loaded = weight(asked, site)
     assert loaded <= 270_000, f"{page} weighs {loaded / 1000:.0f} kB without its figures"
-    tab.evaluate("document.fonts.ready.then(() => new Promise(done => requestAnimationFrame(() => setTimeout(done, 50))))")
+    tab.evaluate(
+        "document.fonts.ready.then(() => new Promise(done => requestAnimationFrame(() => setTimeout(done, 50))))"
+    )
     unreached = {"runOnly": ["scrollable-region-focusable"], "resultTypes": ["violations"]}
     assert Axe().run(tab, options=unreached).response["violations"] == []  # nor where nobody has scrolled to
     tab.add_style_tag(content="section { content-visibility: visible !important }")  # judge what is out of sight too

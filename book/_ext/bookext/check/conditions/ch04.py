@@ -24,7 +24,6 @@ CLAIMS: dict[str, Conditions] = {
     ),
     "stab-lstm-learns": Conditions(
         beyond=OTHER_TRAINING,
-        share=0.8,
     ),
     "stab-rnn-learns": Conditions(
         beyond=OTHER_TRAINING,
