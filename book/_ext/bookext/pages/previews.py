@@ -20,7 +20,7 @@ from sphinx.application import Sphinx
 from bookext.read.book import ROOT, book_pages
 
 from .live import live_figure
-from .search import NOTATION
+from .search import NOTATION, plain_text, squeeze
 
 FOLDER = "_static/previews"
 CHAPTER = re.compile(r"book/\d\d-")
@@ -184,12 +184,19 @@ def write_previews(app: Sphinx, error: Exception | None) -> None:
         (site / script_of(page)).write_text(f'bookPreviews("{page}",{data});\n', "utf8")
 
 
-def symbols(app: Sphinx) -> dict[str, str]:
-    """The anchor of each symbol in the tables of notation; one that stands in two rows has none."""
+def symbols(app: Sphinx) -> dict[str, tuple[str, str]]:
+    """The anchor of each symbol in the tables of notation, and what it means; one that stands in two rows has none."""
     rows = [row for row in app.env.get_doctree(NOTATION).findall(nodes.row) if row["ids"]]
-    found = [(formula.astext(), row["ids"][0]) for row in rows for formula in row[0].findall(nodes.math)]
+    found = [
+        (
+            formula.astext(),
+            (row["ids"][0], max((squeeze(plain_text(cell)) for cell in row[1:]), key=len).partition(";")[0]),
+        )
+        for row in rows
+        for formula in row[0].findall(nodes.math)
+    ]
     counts = Counter(tex for tex, _ in found)
-    return {tex: anchor for tex, anchor in found if counts[tex] == 1}
+    return {tex: place for tex, place in found if counts[tex] == 1}
 
 
 def link_symbols(app: Sphinx, doctree: nodes.document, docname: str) -> None:
@@ -201,10 +208,11 @@ def link_symbols(app: Sphinx, doctree: nodes.document, docname: str) -> None:
         text = formula.parent  # a live figure draws its own
         if not isinstance(text, nodes.paragraph) or isinstance(text.parent, live_figure):
             continue
-        if anchor := known.get(formula.astext()):
-            known = {tex: place for tex, place in known.items() if place != anchor}
+        if place := known.get(formula.astext()):
+            anchor, meaning = place
+            known = {tex: other for tex, other in known.items() if other[0] != anchor}
             uri = f"{app.builder.get_relative_uri(docname, NOTATION)}#{anchor}"
-            link = nodes.reference("", "", internal=True, refuri=uri, classes=["symbol"])
+            link = nodes.reference("", "", internal=True, refuri=uri, classes=["symbol"], meaning=meaning)
             formula.replace_self(link)
             link += formula
 

@@ -37,6 +37,8 @@ class Writer(HTML5Translator):
         attributes = {name: value for name, value in attributes.items() if (name.lower(), value) not in UNSUITED}
         if isinstance(node, nodes.reference) and "current" in node["classes"]:
             attributes["aria-current"] = "page"
+        if node.get("meaning"):  # a formula out of sight is no name for a link
+            attributes["aria-label"] = node["meaning"]
         return super().starttag(node, *args, **attributes)
 
     def visit_Text(self, node: nodes.Text) -> None:
