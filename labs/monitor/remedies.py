@@ -25,7 +25,7 @@ MASKABLE = (
 )
 
 Words = tuple[str, str]  # what makes it bad, and the remedy, "" if there is none
-_LOG = "clamp the argument away from 0, or use log_softmax, logsigmoid or xlogy"
+_LOG = "use log_softmax, logsigmoid or xlogy; a clamp is finite too, but what it clamps gets no gradient"
 _POSITIVE = "clamp the argument to what is positive; rounding makes a difference of equals negative"
 _EPS = "add to the denominator an eps that the format can hold (1e-8 is 0 in fp16)"
 _DISTINCT = "use only the values (svdvals, eigvalsh), or a function of the vectors that does not tell apart those of equal values"

@@ -19,7 +19,6 @@ CLAIMS: dict[str, Conditions] = {
 SAID: dict[str, str] = {
     "Those are the": "proof: eq-product",
     "It needs one": "code",
-    "The stability of": "proof: eq-product",
     "Eigenvalues decide for": "quotation: pascanu2013",
     "At a finite": "plan",
     "After $d$ layers": "proof: eq-jac-typical",

@@ -9,7 +9,7 @@ OTHER_TRAINING = {
 }
 
 CLAIMS: dict[str, Conditions] = {
-    "stab-skip-wide": Conditions(beyond={"backward_factors.d": ("3", "12"), "backward_factors.ngamma": ("1.0",)}),
+    "stab-skip-wide": Conditions(beyond={"backward_factors.d": ("3", "12")}),
     "stab-skip-keeps": Conditions(holds={"d": ("25", "100"), "n": ("32", "128")}, beyond={"range_": ('"he_normal"',)}),
     "stab-scaled-skip-level": Conditions(
         holds={"d": ("25", "100"), "n": ("32", "128")}, beyond={"range_": ('"he_normal"',)}

@@ -33,7 +33,6 @@ SAID: dict[str, str] = {
     "You need Taylor": "plan",
     "It is not": "definition",
     "A mean of": "proof: eq-act-mean",
-    "So $\\beta$ does": "proof: eq-act-backward",
     "The weight gradients": "report",
     "Guess the share": "task",
     "At standard deviation": "report",
