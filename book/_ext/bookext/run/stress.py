@@ -238,15 +238,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--compare", action="store_true", help="run everything anew and compare; write nothing")
     parser.add_argument("which", nargs="*", help="chapters (03, or a file) or claims; all if left out")
     given = parser.parse_args(arguments)
-    claims, wrong = list[Stressed](), list[str]()
+    claims, wrong, known = list[Stressed](), list[str](), set[str]()
     asked = {Path(which).stem.partition("-")[0] if which.endswith(".md") else which for which in given.which}
     for chapter in map(read_chapter, executed_pages()):
+        known |= {number_of(chapter), *(d.name for d in decisions_of(chapter))}
         if asked and number_of(chapter) not in asked and not asked & {d.name for d in decisions_of(chapter)}:
             continue
         found, problems = stressed(chapter, given.all or given.compare)
         named = asked & {claim.name for claim in found}
         claims += [claim for claim in found if not named or claim.name in named]
         wrong += problems
+    if asked - known:
+        strange = ", ".join(sorted(asked - known))
+        print(f"No chapter and no claim is called {strange}: name one as in make stress CHAPTER=03", file=sys.stderr)
+        return 2
     os.chdir(ROOT)
     os.environ |= build_environment() | {"MPLBACKEND": "agg"}
     took = stress(claims, not given.compare)
