@@ -49,7 +49,9 @@ def of_the_machine(error: OSError) -> str:
     """A file, a folder, a program, the disk."""
     name = shown(error.filename) if error.filename is not None else ""
     if isinstance(error, FileNotFoundError):
-        remedy = TOOLS.get(Path(name).name, "was it removed or renamed? git status shows it; make clean if it lies in _build")
+        remedy = TOOLS.get(
+            Path(name).name, "was it removed or renamed? git status shows it; make clean if it lies in _build"
+        )
         return f"There is no {name or 'file'} ({remedy})"
     what = f"{name}: {error.strerror or error}" if name else str(error.strerror or error)
     return f"{what} ({ERRNOS.get(error.errno or 0, 'run it again; make clean removes what was built')})"
@@ -106,7 +108,8 @@ def main(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (Exception, KeyboardInterrupt) as error:
         print(one_line(module, error), file=sys.stderr, flush=True)
-        return 130 if isinstance(error, KeyboardInterrupt) else 1
+        sys.stdout.flush()
+        os._exit(130 if isinstance(error, KeyboardInterrupt) else 1)  # threads that wait for a kernel would wait on
     return 0
 
 

@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ from bookext.check.stress import (
 from bookext.read.book import ROOT, executed_pages
 from bookext.read.chapter import Chapter, read_chapter
 from bookext.read.claims import decisions_of
-from bookext.read.machine import build_environment
+from bookext.read.machine import build_environment, workers
 
 from .recorder import instrumented, run_program
 
@@ -187,7 +187,7 @@ def stress(claims: list[Stressed], keep: bool = True, limit: int = LIMIT) -> str
     runs, seconds = 0, 0.0
     keeper, running = Keeper(claims), dict[Future[dict[str, Any]], tuple[list[Stressed], str]]()
     told: set[str] = set()
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with workers(os.cpu_count() or 1) as pool:
 
         def start() -> None:
             for some, label, source in shared(claims):
