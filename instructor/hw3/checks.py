@@ -432,7 +432,7 @@ def growth(student: Student, own: Homework, rng: np.random.Generator) -> Iterato
         "a ReLU keeps one half of the mean square": about(one, 1 + ngamma),
         "this is the factor of the root mean square": about(one, math.sqrt(1 + ngamma / 2)),
     }
-    yield check(1, about(one, 1 + ngamma / 2, rtol=0.01), "h + W relu(h)", wrong, expected=1 + ngamma / 2, got=one)
+    yield check(1, about(one, 1 + ngamma / 2), "h + W relu(h)", wrong, expected=1 + ngamma / 2, got=one)
     right = 1 + ngamma**2 / 2
     wrong = {
         free: about(two, 1, rtol=0.005),
@@ -443,7 +443,7 @@ def growth(student: Student, own: Homework, rng: np.random.Generator) -> Iterato
         "this is the branch alone; the skip adds the block's input": about(two, right - 1),
         "there is one ReLU in the branch: one half, not a quarter": about(two, 1 + ngamma**2 / 4),
     }
-    yield check(1, about(two, right, rtol=0.01), "h + W2 relu(W1 h)", wrong, expected=right, got=two)
+    yield check(1, about(two, right), "h + W2 relu(W1 h)", wrong, expected=right, got=two)
 
 
 @question("7b", points=2, title="The block of overflow", section=SKIPS)

@@ -61,7 +61,11 @@ def tag_name(text: str) -> str:
     >>> tag_name("v1.0.0")
     'v1.0.0'
     """
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)*", text, re.ASCII) or ".." in text or text.endswith((".", ".lock")):
+    if (
+        not re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)*", text, re.ASCII)
+        or ".." in text
+        or text.endswith((".", ".lock"))
+    ):
         raise ValueError(f"{text!r} is no tag: write letters, digits, dots and dashes, as in TAG=v1.0.0")
     return text
 
@@ -73,7 +77,11 @@ def forge(repository: str) -> str:
     ['github', 'gitlab', 'gitea', '']
     """
     host = urlsplit(repository).netloc
-    kinds = {"github": r"^github\.com$", "gitlab": r"(^|\.)gitlab\.", "gitea": r"^codeberg\.org$|(^|\.)(gitea|forgejo)\."}
+    kinds = {
+        "github": r"^github\.com$",
+        "gitlab": r"(^|\.)gitlab\.",
+        "gitea": r"^codeberg\.org$|(^|\.)(gitea|forgejo)\.",
+    }
     return next((kind for kind, pattern in kinds.items() if re.search(pattern, host)), "")
 
 
@@ -149,7 +157,9 @@ def written(said: dict[str, str]) -> dict[str, str]:
             line = style(value)
             new, count = re.subn(pattern, lambda match, line=line: match[1] + line, text, flags=re.MULTILINE)
             if count != 1:
-                raise SettingsError(f"{file} has {count} lines like {pattern}, expected one: git checkout {file}, then again")
+                raise SettingsError(
+                    f"{file} has {count} lines like {pattern}, expected one: git checkout {file}, then again"
+                )
             texts[file] = new
     return texts
 

@@ -75,7 +75,9 @@ def report(repository: str, title: str, address: str) -> str:
 @lru_cache(maxsize=1)
 def last_changes(root: Path = ROOT) -> dict[str, str]:
     """The day of the last commit of each file under book/; nothing without git and the repository's whole history."""
-    if not shutil.which("git") or not (root / ".git").exists():  # the folder of a zip may lie in somebody else's repository
+    if (
+        not shutil.which("git") or not (root / ".git").exists()
+    ):  # the folder of a zip may lie in somebody else's repository
         return {}
     git = ["git", "-C", str(root)]
     shallow = subprocess.run([*git, "rev-parse", "--is-shallow-repository"], capture_output=True, text=True)

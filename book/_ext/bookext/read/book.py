@@ -92,7 +92,9 @@ def book_pages() -> list[Path]:
     pages = [ROOT / f"{name}.md" for name in names]
     for page in pages:
         if not page.exists():
-            raise SettingsError(f"_toc.yml names {display_path(page)}, which is not there: restore the page or take its line out")
+            raise SettingsError(
+                f"_toc.yml names {display_path(page)}, which is not there: restore the page or take its line out"
+            )
     return pages
 
 

@@ -4,6 +4,7 @@ A module says itself what is wrong with a page or an argument. What reaches this
 package), a stop by Ctrl-C, or a fault of the book's own code; of the last, the traceback is kept in a file.
 """
 
+import contextlib
 import errno
 import os
 import runpy
@@ -53,7 +54,7 @@ def of_the_machine(error: OSError) -> str:
             Path(name).name, "was it removed or renamed? git status shows it; make clean if it lies in _build"
         )
         return f"There is no {name or 'file'} ({remedy})"
-    what = f"{name}: {error.strerror or error}" if name else str(error.strerror or error)
+    what = f"{name}: {error.strerror or error}" if name else f"{last_path(error)}{error.strerror or error}"
     return f"{what} ({ERRNOS.get(error.errno or 0, 'run it again; make clean removes what was built')})"
 
 
@@ -98,6 +99,16 @@ def one_line(module: str, error: BaseException) -> str:
     return f"{what}{where} (git status shows what you changed; {kept(error)})."
 
 
+def end_children() -> None:
+    """End what this process has started, kernels and pip: none of it outlives Ctrl-C or a failure."""
+    with contextlib.suppress(ImportError):
+        import psutil
+
+        for child in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                child.kill()
+
+
 def main(arguments: list[str]) -> int:
     """Run a module as ``python -m`` would."""
     module, *rest = arguments
@@ -109,6 +120,7 @@ def main(arguments: list[str]) -> int:
     except (Exception, KeyboardInterrupt) as error:
         print(one_line(module, error), file=sys.stderr, flush=True)
         sys.stdout.flush()
+        end_children()
         os._exit(130 if isinstance(error, KeyboardInterrupt) else 1)  # threads that wait for a kernel would wait on
     return 0
 

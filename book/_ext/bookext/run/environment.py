@@ -26,6 +26,7 @@ REMEDIES = (
      "The package index cannot be reached: mend the network or PIP_INDEX_URL and run it again; what is there is kept."),
     (r"No matching distribution.*torch|Could not find.*torch",
      "There is no such PyTorch for this Python. " + OTHER + ", or set PIP_EXTRA_INDEX_URL as README.md says."),
+    (r"from versions: none", "The package index lacks it or cannot be reached: look at the network and at PIP_INDEX_URL."),
     (r"No matching distribution|Could not find a version", "The index lacks it for this Python. " + OTHER),
 )  # fmt: skip
 
@@ -34,7 +35,9 @@ def stop(what, said=""):
     """End with one line: what went wrong, what was said about it, and the remedy for that."""
     remedy = next((text for pattern, text in REMEDIES if re.search(pattern, said, re.DOTALL)), "")
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    told = [line for line in lines if re.match(r"error|fatal|.*(No module named|is not available)", line, re.IGNORECASE)]
+    told = [
+        line for line in lines if re.match(r"error|fatal|.*(No module named|is not available)", line, re.IGNORECASE)
+    ]
     reason = re.sub(r"^(ERROR|error): ", "", (told or lines[-1:] or [""])[0])[:200]
     sys.exit(" ".join(part for part in (what, reason.rstrip(".") + "." if reason else "", remedy) if part))
 
@@ -68,7 +71,10 @@ def works(minor):
     """Whether the environment starts, and is of this Python."""
     try:
         found = subprocess.run(
-            [PYTHON, "-c", "import sys; print(sys.version_info[1])"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            [PYTHON, "-c", "import sys; print(sys.version_info[1])"],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
         )
     except OSError:
         return False
@@ -92,7 +98,9 @@ def main():
     run("The packages could not be installed ({}).".format(LOG),  # noqa: UP032
         [*pip, "install", *quiet, "-r", "requirements.txt"], LOG)  # fmt: skip
     # An editable install would name this folder by its whole path, and still mean it when the folder has moved.
-    run("The older installation of labs could not be removed.", [*pip, "uninstall", "--yes", "numerical-stability-labs"])
+    run(
+        "The older installation of labs could not be removed.", [*pip, "uninstall", "--yes", "numerical-stability-labs"]
+    )
     found = run("The environment is broken; remove {}.".format(VENV),  # noqa: UP032
                 [PYTHON, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"])  # fmt: skip
     packages = found.strip().splitlines()[-1]
