@@ -59,7 +59,7 @@ def pip_install(*what):
     no_questions = os.environ | {"GIT_TERMINAL_PROMPT": "0", "PIP_NO_INPUT": "1"}
     try:
         done = subprocess.run(command, env=no_questions, stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True, timeout=600)
+                              capture_output=True, text=True, errors="replace", timeout=600)
     except subprocess.TimeoutExpired:
         return "no answer within 10 minutes"
     said = (done.stdout + done.stderr).splitlines()
@@ -74,7 +74,8 @@ def set_up_labs():
         return
     begun, tried = time.time(), []
     # A wheel beside this notebook comes first: it needs no network.
-    for source in [*glob.glob("$wheel_glob"), f"git+{REPOSITORY}@{TAG}", WHEEL]:
+    wheels = glob.glob("$wheel_glob") + glob.glob("/kaggle/input/**/$wheel_glob", recursive=True)
+    for source in [*wheels, f"git+{REPOSITORY}@{TAG}", WHEEL]:
         if "$placeholder" in source:
             tried.append(f"{source}: a placeholder, not an address")
             continue
