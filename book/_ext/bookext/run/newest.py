@@ -38,6 +38,7 @@ def call(command: list[str | Path], cwd: Path = ROOT) -> subprocess.CompletedPro
         "PATH": f"{HOME}:/usr/local/bin:/usr/bin:/bin",
         "PYTHONHASHSEED": "0",
         "JUPYTER_PLATFORM_DIRS": "1",
+        "PYTHONPATH": f"{SOURCE / 'book/_ext'}{os.pathsep}{SOURCE}",
         "OMP_NUM_THREADS": "1",
     }
     kept |= {
