@@ -133,7 +133,6 @@ PLACES: dict[str, list[tuple[str, str, Callable[[str], str]]]] = {
     "tag": [("_config.yml", r"^(  branch: )\S.*$", quoted)],
     "version": [
         ("pyproject.toml", r"^(version = ).*$", '"{}"'.format),
-        ("labs/__init__.py", r"^(__version__ = ).*$", '"{}"'.format),
         ("CITATION.cff", r"^(version: )\S.*$", quoted),
     ],
     "author": [("_config.yml", r"^(author: )\S.*$", quoted), ("CITATION.cff", r"^(  - name: )\S.*$", quoted)],
