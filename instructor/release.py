@@ -32,7 +32,7 @@ BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 # place here, wherever they lie.
 PUBLIC = (
     "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "LICENSE", "CITATION.cff", "Makefile", "pyproject.toml",
-    "requirements.txt", "_config.yml", "_toc.yml", ".gitignore", ".gitattributes", ".ci/*", ".gitlab-ci.yml",
+    "requirements.txt", "requirements.in", "_config.yml", "_toc.yml", ".gitignore", ".gitattributes", ".ci/*", ".gitlab-ci.yml",
     ".github/*.yml", ".github/*.md",
     "labs/*.py", "tests/*.py", "tests/*.txt", "bench/*.py", "bench/requirements.txt", "bench/results.md", "book/references.bib",
     "book/_ext/*.py", "book/_ext/*.js", "book/_ext/*.html", "book/_ext/*.conf", "book/_ext/*.toml", "book/_ext/skeleton/chapter.md",

@@ -80,3 +80,16 @@ def test_the_pages_make_the_branch_that_is_published():
     text = (ROOT / "book/appendix/instructors.md").read_text("utf8")
     made = re.findall(r"git init\b[^&\n]*", text)
     assert made and all("-b main" in command for command in made) and "main" in branches
+
+
+def test_the_request_for_the_instructors_folder_asks_what_the_page_says():
+    """The form in the public repository, and the page that explains it, name the same three things."""
+    form = yaml.safe_load((ROOT / ".github/ISSUE_TEMPLATE/instructor.yml").read_text("utf8"))
+    asked = {part["id"]: part["attributes"]["label"] for part in form["body"] if "id" in part}
+    assert set(asked) == {"page", "course", "promise"} and form["name"] == "Ask for the instructor's folder"
+    text = (ROOT / "book/appendix/make-it-yours.md").read_text("utf8")
+    assert f"*{form['name']}*" in text and "{ref}`sec-yours-ask`" in (ROOT / "book/appendix/instructors.md").read_text(
+        "utf8"
+    )
+    required = [part["id"] for part in form["body"] if part.get("validations", {}).get("required")]
+    assert required == ["page", "course"]

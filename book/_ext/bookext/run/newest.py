@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bookext.read.book import ROOT
 from bookext.read.kept import BUILD
+from bookext.read.machine import ENVIRONMENT
 
 from .pins import ASKED
 
@@ -34,16 +35,11 @@ CONFIG = "from jupyter_book.cli.main import main; main(['config', 'sphinx', '.']
 
 def call(command: list[str | Path], cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Run a command of the new environment, which must not see the old one's packages."""
-    kept = {
-        "PATH": f"{HOME}:/usr/local/bin:/usr/bin:/bin",
-        "PYTHONHASHSEED": "0",
-        "JUPYTER_PLATFORM_DIRS": "1",
-        "PYTHONPATH": f"{SOURCE / 'book/_ext'}{os.pathsep}{SOURCE}",
-        "OMP_NUM_THREADS": "1",
-    }
-    kept |= {
+    passed = {
         name: value for name, value in os.environ.items() if name.startswith(("PIP_", "HOME", "LANG", "SSL_", "HTTP"))
     }
+    paths = {"PATH": "/usr/local/bin:/usr/bin:/bin", "PYTHONPATH": f"{SOURCE / 'book/_ext'}{os.pathsep}{SOURCE}"}
+    kept = ENVIRONMENT | passed | paths  # the build's instructions, but numbers may differ by their ±
     return subprocess.run([str(part) for part in command], cwd=cwd, env=kept, capture_output=True, text=True)
 
 
@@ -80,7 +76,9 @@ def versions(python: Path) -> str:
 def found(said: str) -> list[str]:
     """The warnings and errors of a build, without the folder they were met in."""
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).replace(f"{SOURCE}/", "") for line in said.splitlines()]
-    return [line for line in lines if re.search(r"WARNING|ERROR|[Ee]xception|Error:", line)]
+    return [
+        line for line in lines if re.search(r"WARNING|ERROR|[Ee]xception|Error:", line) and "IPKernelApp" not in line
+    ]
 
 
 def main(arguments: list[str]) -> int:
@@ -90,6 +88,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--keep", nargs="*", default=[], help="packages that the environment has and that stay as they are"
     )
+    parser.add_argument("--unexecuted", action="store_true", help="only the pages, their cells unexecuted: in a minute")
     given = parser.parse_args(arguments)
     HOME.mkdir(parents=True, exist_ok=True)
     print("Writing conf.py", flush=True)
@@ -99,7 +98,9 @@ def main(arguments: list[str]) -> int:
     told = [f"{versions(python)}, on {platform.system()}"]
     print(told[0], "Building", sep="\n", flush=True)
     shutil.rmtree(SITE, ignore_errors=True)
-    done = call([python, "-m", "sphinx", "-n", "-q", "-b", "html", "--keep-going", ".", SITE], SOURCE)
+    how = ["nb_execution_mode=off"] if given.unexecuted else ["nb_execution_raise_on_error=0"]  # each chapter is tried
+    sphinx = [python, "-m", "sphinx", "-n", "-q", "-b", "html", "--keep-going", *(f"-D{option}" for option in how)]
+    done = call([*sphinx, ".", SITE], SOURCE)
     pages = len(list(SITE.rglob("*.html")))
     broken = found(done.stderr) or (
         [f"Sphinx ended with {done.returncode}: {done.stderr[-500:]}"] if done.returncode else []
