@@ -31,7 +31,7 @@ help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 $(READY): requirements.txt book/_ext/bookext/run/environment.py
-	@command -v "$(PYTHON)" > /dev/null || { echo 'There is no $(PYTHON) here; the book needs Python 3.11 or newer. Name another: make book PYTHON=python3.12' >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 6))' 2> /dev/null || { echo 'There is no $(PYTHON) here, or a very old one; the book needs Python 3.11 or newer. Name another: make book PYTHON=python3.12' >&2; exit 1; }
 	@"$(PYTHON)" book/_ext/bookext/run/environment.py
 
 book: $(READY)  ## execute the chapters and build the site, strictly

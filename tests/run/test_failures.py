@@ -127,7 +127,7 @@ NOT_THERE = {
 FAILURES: dict[str, tuple[Callable[[Copy], None], str, str, str]] = {
     "a port that is none": (nothing, f"{MAKE} -o book serve PORT=abc", "PORT=abc", "PORT=8001"),
     "a port of the system's": (nothing, f"{MAKE} -o book serve PORT=70000", "PORT=70000", "from 1 to 65535"),
-    "no such Python": (not_ready, f"{MAKE} book PYTHON=python9.9", "no python9.9", "PYTHON=python3.12"),
+    "no such Python": (not_ready, f"{MAKE} book PYTHON=python9.9", "no python9.9 here", "PYTHON=python3.12"),
     "no index": (unreachable, f"{MAKE} book PYTHON='{sys.executable}'", "could not be installed", "The package index cannot be reached"),
     "no packages": (without_packages, f"{MAKE} notebooks", "lacks the book's packages", "make book"),
     "a package less": (a_package_less, f"{MAKE} notebooks", "fastjsonschema_that_is_gone is missing", "make book installs it"),

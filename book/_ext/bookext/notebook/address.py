@@ -153,8 +153,8 @@ def written(said: dict[str, str]) -> dict[str, str]:
     for key, value in said.items():
         for file, pattern, style in PLACES[key]:
             text = texts.get(file) or (ROOT / file).read_text("utf8")
-            line = style(value)
-            new, count = re.subn(pattern, lambda match, line=line: match[1] + line, text, flags=re.MULTILINE)
+            line = style(value).replace("\\", r"\\")
+            new, count = re.subn(pattern, rf"\g<1>{line}", text, flags=re.MULTILINE)
             if count != 1:
                 raise SettingsError(
                     f"{file} has {count} lines like {pattern}, expected one: git checkout {file}, then again"

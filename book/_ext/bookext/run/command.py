@@ -58,6 +58,14 @@ def of_the_machine(error: OSError) -> str:
     return f"{what} ({ERRNOS.get(error.errno or 0, 'run it again; make clean removes what was built')})"
 
 
+def of_a_program(error: subprocess.CalledProcessError) -> str:
+    """The last line of what a program said."""
+    said = error.stderr.decode("utf8", "replace") if isinstance(error.stderr, bytes) else error.stderr or ""
+    reason = ([line for line in said.splitlines() if line.strip()] or [f"exit status {error.returncode}"])[-1]
+    called = error.cmd if isinstance(error.cmd, str) else " ".join(map(str, error.cmd[:3]))
+    return f"{called} failed: {reason.strip()}"
+
+
 def kept(error: BaseException) -> str:
     """Where the traceback is kept for whoever mends the book."""
     text = "".join(traceback.format_exception(error))
@@ -87,10 +95,7 @@ def one_line(module: str, error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "The memory is not enough (close other programs and run it again)."
     if isinstance(error, subprocess.CalledProcessError):
-        said = error.stderr.decode("utf8", "replace") if isinstance(error.stderr, bytes) else error.stderr or ""
-        reason = ([line for line in said.splitlines() if line.strip()] or [f"exit status {error.returncode}"])[-1]
-        called = error.cmd if isinstance(error.cmd, str) else " ".join(map(str, error.cmd[:3]))
-        return f"{called} failed: {reason.strip()}"
+        return of_a_program(error)
     if type(error).__module__.partition(".")[0] in OURS:  # an error of ours says what is wrong with a page or a setting
         return first
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if f"{ROOT}/" in frame.filename]

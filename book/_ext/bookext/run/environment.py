@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import time
+from typing import NoReturn
 
 OLDEST = (3, 11)
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 4))
@@ -31,7 +32,7 @@ REMEDIES = (
 )  # fmt: skip
 
 
-def stop(what, said=""):
+def stop(what: str, said: str = "") -> NoReturn:
     """End with one line: what went wrong, what was said about it, and the remedy for that."""
     remedy = next((text for pattern, text in REMEDIES if re.search(pattern, said, re.DOTALL)), "")
     lines = [line.strip() for line in said.splitlines() if line.strip()]
@@ -42,7 +43,7 @@ def stop(what, said=""):
     sys.exit(" ".join(part for part in (what, reason.rstrip(".") + "." if reason else "", remedy) if part))
 
 
-def run(what, command, log=None):
+def run(what: str, command: "list[str]", log: str = "") -> str:
     """Run a command in the repository's root; a sign of life every half minute, one line when it fails."""
     try:
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -67,7 +68,7 @@ def run(what, command, log=None):
     return said
 
 
-def works(minor):
+def works(minor: int) -> bool:
     """Whether the environment starts, and is of this Python."""
     try:
         found = subprocess.run(
@@ -81,7 +82,7 @@ def works(minor):
     return found.returncode == 0 and found.stdout.strip() == str(minor).encode()
 
 
-def main():
+def main() -> None:
     """Make the environment, or complete it."""
     version = "{}.{}".format(*sys.version_info[:2])
     if sys.version_info < OLDEST:

@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from bookext.read.book import ROOT
@@ -33,7 +34,7 @@ SHOWN = ("sphinx", "docutils", "myst-parser", "myst-nb", "numpy", "sympy", "matp
 CONFIG = "from jupyter_book.cli.main import main; main(['config', 'sphinx', '.'])"
 
 
-def call(command: list[str | Path], cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def call(command: Sequence[str | Path], cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Run a command of the new environment, which must not see the old one's packages."""
     passed = {
         name: value for name, value in os.environ.items() if name.startswith(("PIP_", "HOME", "LANG", "SSL_", "HTTP"))
@@ -57,7 +58,7 @@ def environment(python: str, keep: list[str]) -> Path:
     if not (home / "bin" / "python").exists():
         subprocess.run([python, "-m", "venv", str(home)], capture_output=True, text=True, check=True)
     wanted = [name for name in (*NEEDED, *EXTENSIONS, "torch") if name not in keep]
-    pip = [home / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--upgrade"]
+    pip: list[str | Path] = [home / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--upgrade"]
     book = next(line for line in ASKED.read_text("utf8").splitlines() if line.startswith("jupyter-book=="))
     for what in (wanted, ["--no-deps", book]):
         done = call([*pip, *what])
@@ -99,7 +100,7 @@ def main(arguments: list[str]) -> int:
     print(told[0], "Building", sep="\n", flush=True)
     shutil.rmtree(SITE, ignore_errors=True)
     how = ["nb_execution_mode=off"] if given.unexecuted else ["nb_execution_raise_on_error=0"]  # each chapter is tried
-    sphinx = [python, "-m", "sphinx", "-n", "-q", "-b", "html", "--keep-going", *(f"-D{option}" for option in how)]
+    sphinx: list[str | Path] = [python, "-m", "sphinx", "-n", "-q", "-b", "html", "--keep-going", *(f"-D{option}" for option in how)]
     done = call([*sphinx, ".", SITE], SOURCE)
     pages = len(list(SITE.rglob("*.html")))
     broken = found(done.stderr) or (

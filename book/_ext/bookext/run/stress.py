@@ -231,6 +231,13 @@ def differences(claim: Stressed) -> list[str]:
     return [f"{label}: {was} in the record, and {now} now" for label, (was, now) in verdicts.items() if was != now]
 
 
+def unknown(asked: set[str]) -> str:
+    """The names among those asked for that no chapter and no claim has."""
+    chapters = [read_chapter(page) for page in executed_pages()] if asked else []
+    known = {number_of(chapter) for chapter in chapters} | {d.name for c in chapters for d in decisions_of(c)}
+    return ", ".join(sorted(asked - known))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Stress claims; exit status 1 where one does not hold for what it is claimed."""
     parser = argparse.ArgumentParser(prog="bookext.run.stress", description="Stress the claims of the book.")
@@ -238,20 +245,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--compare", action="store_true", help="run everything anew and compare; write nothing")
     parser.add_argument("which", nargs="*", help="chapters (03, or a file) or claims; all if left out")
     given = parser.parse_args(arguments)
-    claims, wrong, known = list[Stressed](), list[str](), set[str]()
+    claims, wrong = list[Stressed](), list[str]()
     asked = {Path(which).stem.partition("-")[0] if which.endswith(".md") else which for which in given.which}
+    if strange := unknown(asked):
+        print(f"No chapter and no claim is called {strange}: name one as in make stress CHAPTER=03", file=sys.stderr)
+        return 2
     for chapter in map(read_chapter, executed_pages()):
-        known |= {number_of(chapter), *(d.name for d in decisions_of(chapter))}
         if asked and number_of(chapter) not in asked and not asked & {d.name for d in decisions_of(chapter)}:
             continue
         found, problems = stressed(chapter, given.all or given.compare)
         named = asked & {claim.name for claim in found}
         claims += [claim for claim in found if not named or claim.name in named]
         wrong += problems
-    if asked - known:
-        strange = ", ".join(sorted(asked - known))
-        print(f"No chapter and no claim is called {strange}: name one as in make stress CHAPTER=03", file=sys.stderr)
-        return 2
     os.chdir(ROOT)
     os.environ |= build_environment() | {"MPLBACKEND": "agg"}
     took = stress(claims, not given.compare)
