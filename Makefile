@@ -3,85 +3,103 @@ PYTHON ?= python3
 PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
-# Sets in one order: a rebuild gives the same bytes.
-RUN := PYTHONHASHSEED=0 PYTHONPATH=book/_ext $(BIN)/python
 READY := $(VENV)/ready
 EXTRA := _build/extra
+# Sets in one order: a rebuild gives the same bytes. This folder's own labs, wherever the environment was made.
+export PYTHONHASHSEED := 0
+export PYTHONPATH := $(CURDIR)/book/_ext:$(CURDIR)
+# Programs of the environment are started as modules: a script in it names the Python of the folder it was made in.
+PY := $(BIN)/python -m
+RUN := $(PY) bookext.run.command
 # Style, types, and the arrows between the rooms (pyproject.toml names them).
-LINT := $(BIN)/ruff check -q . && $(BIN)/mypy && PYTHONPATH=book/_ext $(BIN)/lint-imports --no-logo
+LINT := $(PY) ruff check -q . && $(PY) mypy && $(BIN)/python -c 'import sys; from importlinter.cli import lint_imports_command as c; sys.exit(c())' --no-logo
 SIDE_BY_SIDE := -n auto --maxprocesses 4
+PYTEST := OMP_NUM_THREADS=1 $(PY) pytest -q -rs
 
 .DEFAULT_GOAL := help
-.PHONY: help book check format test extra stress rehearse quick notebooks homework address serve clean
+.PHONY: help book check format test extra stress rehearse quick notebooks homework term address pins serve bench clean
+
+# An environment that does not start (its Python was removed, or is another machine's) is made anew.
+ifneq ($(wildcard $(READY)),)
+ifneq ($(shell $(BIN)/python -S -c 'print(1)' 2>/dev/null),1)
+$(info The Python of $(VENV) does not start; the environment is made anew.)
+$(shell rm -f $(READY))
+endif
+endif
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-$(READY): requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"The book needs Python 3.11 or newer, and $(PYTHON) is {v.major}.{v.minor}. Name another: make book PYTHON=python3.12")'
-	@echo "Installing the packages of requirements.txt into $(VENV) (once; some minutes)"
-	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@touch $@
+$(READY): requirements.txt book/_ext/bookext/run/environment.py
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 6))' 2> /dev/null || { echo 'There is no $(PYTHON) here, or a very old one; the book needs Python 3.11 or newer. Name another: make book PYTHON=python3.12' >&2; exit 1; }
+	@"$(PYTHON)" book/_ext/bookext/run/environment.py
 
 book: $(READY)  ## execute the chapters and build the site, strictly
-	@$(RUN) -m bookext.run.build
+	@$(RUN) bookext.run.build
 
 test: book  ## everything that CI checks, on the book just built
-	@$(RUN) -m bookext.check --run > _build/check.txt || { cat _build/check.txt; exit 1; }
+	@$(RUN) bookext.check --run > _build/check.txt || { cat _build/check.txt; exit 1; }
 	@tail -4 _build/check.txt
 	@$(LINT)
-	@OMP_NUM_THREADS=1 $(RUN) -m pytest -q $(SIDE_BY_SIDE) --dist loadgroup -m "not rehearsal"
+	@$(PYTEST) $(SIDE_BY_SIDE) --dist loadgroup -m "not rehearsal"
 	@rm -rf _build/alone && mkdir -p _build/alone && cp book/*.ipynb book/*/*.ipynb _build/alone
-	@cd _build/alone && OMP_NUM_THREADS=1 TQDM_DISABLE=1 ../../$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) --dist loadfile --nbval-lax -p no:cacheprovider -c /dev/null --rootdir=. .
+	@cd _build/alone && OMP_NUM_THREADS=1 TQDM_DISABLE=1 ../../$(PY) pytest -q $(SIDE_BY_SIDE) --dist loadfile --nbval-lax -p no:cacheprovider -c /dev/null --rootdir=. .
 
 stress: $(READY)  ## run what claims have no record of, with other seeds and conditions: make stress [CHAPTER=03]
-	@$(RUN) -m bookext.run.stress $(CHAPTER)
+	@$(RUN) bookext.run.stress $(CHAPTER)
 
 $(EXTRA)/ready: $(READY) bench/requirements.txt
 	@echo "Installing the libraries of bench/requirements.txt into $(EXTRA) (once)"
-	@rm -rf $(EXTRA) && $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(EXTRA) -r bench/requirements.txt
+	@rm -rf $(EXTRA) && $(PY) pip install --quiet --disable-pip-version-check --no-deps --target $(EXTRA) -r bench/requirements.txt
 	@touch $@
 
 extra: $(EXTRA)/ready  ## other people's libraries, for rehearse and bench, in a folder of their own
 
 rehearse: $(READY) extra  ## what takes long: the notebooks in Colab's versions, the public tree built by itself, every claim anew
-	@OMP_NUM_THREADS=1 $(RUN) -m pytest -q -m rehearsal
-	@$(RUN) -m bookext.run.stress --compare
+	@$(PYTEST) -m rehearsal
+	@$(RUN) bookext.run.stress --compare
 
 check: $(READY)  ## one chapter without building: make check CHAPTER=03; writes its notebook
-	@test -f book/$(CHAPTER)-*.md || { echo 'Name one chapter by the number its file begins with: make check CHAPTER=03'; exit 1; }
-	@$(RUN) -m bookext.check book/$(CHAPTER)-*.md
-	@$(RUN) -m bookext.notebook.saved --check
-	@$(RUN) -m bookext.notebook.generator book/$(CHAPTER)-*.md
+	@ls book/$(CHAPTER)-*.md 2> /dev/null | grep -c . | grep -qx 1 || { echo 'Name one chapter by the number its file begins with: make check CHAPTER=03' >&2; exit 1; }
+	@$(RUN) bookext.check book/$(CHAPTER)-*.md
+	@$(RUN) bookext.notebook.saved --check
+	@$(RUN) bookext.notebook.generator book/$(CHAPTER)-*.md
 
 format: $(READY)  ## lay out the code, and the notebook pages as JupyterLab saves them
-	@$(BIN)/ruff format -q . && $(BIN)/ruff check -q --fix .
-	@$(RUN) -m bookext.notebook.saved $(wildcard instructor/hw*/hw*.md)
+	@$(PY) ruff format -q . && $(PY) ruff check -q --fix .
+	@$(RUN) bookext.notebook.saved $(wildcard instructor/hw*/hw*.md)
 
 quick: $(READY)  ## the inner loop: what needs no built book, in a minute or two
-	@$(RUN) -m bookext.check
+	@$(RUN) bookext.check
 	@$(LINT)
-	@$(RUN) -m bookext.notebook.generator --check
-	@OMP_NUM_THREADS=1 $(RUN) -m pytest -q $(SIDE_BY_SIDE) -m "not site and not slow and not rehearsal"
+	@$(RUN) bookext.notebook.generator --check
+	@$(PYTEST) $(SIDE_BY_SIDE) -m "not site and not slow and not rehearsal"
 
 notebooks: $(READY)  ## write each chapter's .ipynb anew
-	@$(RUN) -m bookext.notebook.generator
+	@$(RUN) bookext.notebook.generator
 
 homework: $(READY)  ## write the students' homework pages and their .ipynb from the masters (instructors)
-	@test -d instructor || { echo 'The masters are not in this copy: the homework pages are as the instructor released them.'; exit 1; }
-	@$(RUN) -m instructor.release
-	@$(RUN) -m bookext.notebook.generator
+	@test -d instructor || { echo 'The masters are not in this copy: the homework pages are as the instructor released them.' >&2; exit 1; }
+	@$(RUN) instructor.release
+	@$(RUN) bookext.notebook.generator
 
-address: $(READY)  ## for a fork: make address URL=https://github.com/you/name [TAG=v0.1.0]
-	@$(RUN) -m bookext.notebook.address '$(URL)' $(if $(TAG),--tag '$(TAG)') $(if $(SITE),--site '$(SITE)')
+term: $(READY)  ## a new term's own numbers: make term SALT=2027-spring (instructors)
+	@test -d instructor || { echo 'The masters are not in this copy: a term begins in the private one.' >&2; exit 1; }
+	@$(RUN) instructor.term '$(SALT)'
+	@$(RUN) instructor.release
+	@$(RUN) bookext.notebook.generator
+
+address: $(READY)  ## for a fork: make address URL=https://github.com/you/name [TAG=v0.1.0] [SITE=…] [AUTHOR=…]
+	@$(RUN) bookext.notebook.address '$(URL)' $(if $(TAG),--tag '$(TAG)') $(if $(SITE),--site '$(SITE)') $(if $(AUTHOR),--author '$(AUTHOR)')
 
 serve: book  ## show the site on http://127.0.0.1:8000 (PORT=… for another)
-	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
+	@$(RUN) bookext.run.serve '$(PORT)'
+
+pins: $(READY)  ## renew the pins of requirements.txt, as far as nothing blocks (PyTorch stays)
+	@$(RUN) bookext.run.pins
 
 bench: $(READY) extra  ## measure everything beside what one would use instead; writes bench/results.md
-	@$(RUN) -m bench
+	@$(RUN) bench
 
 clean:  ## remove what was built (the environment stays)
 	@rm -rf _build

@@ -2,3 +2,9 @@
 
 The folder is detachable: the public tree leaves it out, and the rest builds and tests without it.
 """
+
+import sys
+from importlib.util import find_spec
+
+if not find_spec("yaml"):
+    sys.exit(f"{sys.executable} lacks the book's packages: use .venv/bin/python (rm -f .venv/ready && make book completes that one).")

@@ -32,7 +32,8 @@ BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 # place here, wherever they lie.
 PUBLIC = (
     "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "LICENSE", "CITATION.cff", "Makefile", "pyproject.toml",
-    "requirements.txt", "_config.yml", "_toc.yml", ".gitignore", ".gitattributes", ".ci/run", ".github/*.yml", ".github/*.md",
+    "requirements.txt", "requirements.in", "_config.yml", "_toc.yml", ".gitignore", ".gitattributes", ".ci/*", ".gitlab-ci.yml",
+    ".github/*.yml", ".github/*.md",
     "labs/*.py", "tests/*.py", "tests/*.txt", "bench/*.py", "bench/requirements.txt", "bench/results.md", "book/references.bib",
     "book/_ext/*.py", "book/_ext/*.js", "book/_ext/*.html", "book/_ext/*.conf", "book/_ext/*.toml", "book/_ext/skeleton/chapter.md",
     "book/_stress/*.json", "book/_static/*.css", "book/_static/*.js", "book/_static/*.svg", "book/_static/*.png",
@@ -179,6 +180,12 @@ def public_tree(target: Path, root: Path = ROOT) -> tuple[int, list[str]]:
     """Copy what is public and tracked by git to a new folder; how many files, and which others lie outside instructor/."""
     if target.exists() and any(target.iterdir()):
         raise ReleaseError(f"{target} is not empty: name a new folder, so that nothing old stays in the public tree")
+    if not shutil.which("git"):
+        raise ReleaseError("git lists the files that are tracked, and it is not here: install git")
+    if not (root / ".git").exists():
+        raise ReleaseError(
+            f"{root} is no git repository, so nothing says which files are tracked: git clone the private one"
+        )
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, check=True).stdout
     tracked = [os.fsdecode(name) for name in listed.split(b"\0") if name and not name.startswith(b"instructor/")]
     pages = set(re.findall(r"^\s*-?\s*(?:file|root): (\S+)$", (root / "_toc.yml").read_text("utf8"), re.MULTILINE))

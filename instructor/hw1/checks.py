@@ -186,8 +186,9 @@ def growing_pair(student, own, rng):
 
 @question("5b", points=1, title="One matrix repeated", section=CHAPTER + "ex-transient")
 def one_matrix_repeated(student, own, rng):
-    C = np.array([[0.8, own.own("corner", 2.0, 9.0, digits=1)], [0, 0.8]])
-    norms = [np.linalg.norm(np.linalg.matrix_power(C, k), 2) for k in range(1, 200)]
+    corner, diagonal = own.own("corner", 2.0, 9.0, digits=1), round(1 - 1 / own.own("slowness", 5, 50), 4)
+    C = np.array([[diagonal, corner], [0, diagonal]])
+    norms = np.linalg.norm([np.linalg.matrix_power(C, k) for k in range(1, 900)], 2, axis=(1, 2))
     right = 1 + max(k for k, norm in enumerate(norms, 1) if norm >= 1)
     got = student.value("below_one")
     wrong = {

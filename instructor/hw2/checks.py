@@ -14,7 +14,7 @@ CHAPTER, VANISHING = "02-explosion-relu#", "03-vanishing-sigmoid#"
 
 @question("1", points=3, title="At which step", section=CHAPTER + "overflow-step")
 def overflow_steps(student, own, rng):
-    factor = own.own("factor", 1.2, 1.95)
+    factor = own.own("factor", 1.2, 1.95, digits=3)
     right = {name: math.floor(math.log(FORMATS[name].max) / math.log(factor)) + 1 for name in ("fp16", "bf16", "fp32")}
     for name, step in right.items():
         got = student.value(f"step_{name}")
@@ -61,10 +61,10 @@ def one_plus(student, own, rng):
 
 @question("2b", points=1, title="A sum that stalls", section=VANISHING + "sec-sig-exactly-zero")
 def stalled_sum(student, own, rng):
-    step = np.float16(own.own("step", 0.002, 0.06, digits=3))
-    right, before = np.float16(0), np.float16(-1)
-    while right != before:
-        right, before = right + step, right
+    given = own.own("step", 0.002, 0.06, digits=4)
+    step, right, count = np.float16(given), np.float16(0), 0
+    while right + step != right:
+        right, count = right + step, count + 1
     got = student.value("stall")
     wrong = {
         "the sum stops long before the largest number: there the spacing is twice the step": close(got, 65504)
@@ -74,7 +74,15 @@ def stalled_sum(student, own, rng):
             got, right * 2
         ),
     }
-    yield check(1, close(got, float(right), rtol=1e-4), "stall", wrong, expected=float(right), got=got)
+    yield check(0.5, close(got, float(right), rtol=1e-4), "stall", wrong, expected=float(right), got=got)
+    got = student.value("additions")
+    wrong = {
+        "the addition that changes nothing is not counted": close(got, count + 1),
+        "this is the sum divided by the step; each addition is rounded, so that it takes another number of them": close(
+            got, float(right) / given, atol=2
+        ),
+    }
+    yield check(0.5, close(got, count), "additions", wrong, expected=count, got=got)
 
 
 def powers(own):
@@ -196,8 +204,7 @@ def too_late(student, own, rng):
 
 @question("6a", points=3, title="A loss scale", section=VANISHING + "loss-scaling")
 def loss_scale(student, own, rng):
-    largest = 1e-3 * own.own("largest", 1.0, 9.9, digits=1)
-    smallest = 1e-8 * own.own("smallest", 1.0, 9.9, digits=1)
+    largest, smallest = 10 ** -own.own("largest", 1.0, 5.0), 10 ** -own.own("smallest", 5.5, 9.5)
     low, high = math.ceil(math.log2(2.0**-14 / smallest)), math.floor(math.log2(65504 / largest))
     got = student.value("k_low")
     wrong = {

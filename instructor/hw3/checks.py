@@ -23,8 +23,8 @@ SKIPS = f"{CHAPTER_4}#sec-stab-skips-not-free"
 FADE = 0.236  # what the text gives the students: std of the differences kept per layer
 
 
-def about(got: Any, expected: Any, rtol: float = 0.01, atol: float = 0.0) -> bool:
-    """Equal up to the 1 % that the homework grants."""
+def about(got: Any, expected: Any, rtol: float = 0.001, atol: float = 0.0) -> bool:
+    """Equal up to the 0.1 % that the homework grants; two students' own numbers lie farther apart."""
     return close(got, expected, rtol=rtol, atol=atol)
 
 
@@ -59,7 +59,7 @@ def layer_factor(sigma_w: float, power: int = 2) -> float:
 
 @question("1a", points=1, title="The least weights for a given factor", section=PRODUCT)
 def no_saturation(student: Student, own: Homework, rng: np.random.Generator) -> Iterator[Item]:
-    r, answer = own.own("factor", 0.6, 0.9), student.value("no_saturation")
+    r, answer = own.own("factor", 0.6, 0.9, digits=3), student.value("no_saturation")
     wrong = {
         "large weights can do it: the factor of a layer is slope times weight, not the slope": number(answer)
         == math.inf,
@@ -90,7 +90,7 @@ def factor_function(student: Student, own: Homework, rng: np.random.Generator) -
 
 @question("1c", points=1, title="The weights for a given factor", section=PRODUCT)
 def sigma_w_needed(student: Student, own: Homework, rng: np.random.Generator) -> Iterator[Item]:
-    r, answer = own.own("factor", 0.6, 0.9), student.value("sigma_w_needed")
+    r, answer = own.own("factor", 0.6, 0.9, digits=3), student.value("sigma_w_needed")
     size = number(answer)
     reached = layer_factor(size) if 0 < size < 100 else math.nan
     wrong = {
@@ -98,7 +98,7 @@ def sigma_w_needed(student: Student, own: Homework, rng: np.random.Generator) ->
         "with this sigma_w the layer's factor is too small": reached < r,
         "with this sigma_w the layer's factor is too large": reached > r,
     }
-    yield check(1, bool(abs(reached / r - 1) < 0.012), "factor r", wrong, expected=r, got=reached)
+    yield check(1, bool(abs(reached / r - 1) < 0.0011), "factor r", wrong, expected=r, got=reached)
 
 
 @question("2a", points=2, title="Ratios in a linear network", section=TWO_GRADIENTS)
@@ -173,12 +173,12 @@ def deep_accuracy(student: Student, own: Homework, rng: np.random.Generator) -> 
             answer, 0.1, rtol=0, atol=0.025
         ),
     }
-    yield check(1, about(answer, right, rtol=0, atol=0.0051), "accuracy", wrong, expected=right, got=answer)
+    yield check(1, about(answer, right, rtol=0, atol=0.0005), "accuracy", wrong, expected=right, got=answer)
 
 
 @question("3b", points=1, title="How the images merge", section=BOTTOM)
 def spread_7(student: Student, own: Homework, rng: np.random.Generator) -> Iterator[Item]:
-    start, answer = own.own("spread", 0.02, 0.09, digits=3), student.value("spread_7")
+    start, answer = own.own("spread", 0.02, 0.09, digits=4), student.value("spread_7")
     right = start * FADE**6
     wrong = {
         "from layer 1 to layer 7 it is six layers, not seven": about(answer, start * FADE**7),
@@ -189,8 +189,9 @@ def spread_7(student: Student, own: Homework, rng: np.random.Generator) -> Itera
 
 @question("3c", points=1, title="Where the images are one in float32", section=BOTTOM)
 def merged_from(student: Student, own: Homework, rng: np.random.Generator) -> Iterator[Item]:
-    start, answer = own.own("spread", 0.02, 0.09, digits=3), student.value("merged_from")
-    right = next(t for t in range(1, 100) if start * FADE ** (t - 1) < 2**-24)
+    start, answer = own.own("spread", 0.02, 0.09, digits=4), student.value("merged_from")
+    keep = round(1 - 1 / own.own("memory", 2, 30), 4)
+    right = next(t for t in range(1, 999) if start * keep ** (t - 1) < 2**-24)
     wrong = {
         "one too many or too few: layer 1 has spread_1 itself": abs(number(answer) - right) == 1,
         "vanished is not 'below the smallest float32': the outputs lie near 1/2, and there float32 has a spacing": (
@@ -202,7 +203,7 @@ def merged_from(student: Student, own: Homework, rng: np.random.Generator) -> It
 
 @question("4a", points=2, title="One rate for two layers", section=NO_PROGRESS)
 def sgd_step(student: Student, own: Homework, rng: np.random.Generator) -> Iterator[Item]:
-    bottom, top = own.own("bottom gradient", 0.4, 3.0) * 1e-7, own.own("top gradient", 1.0, 9.0) * 1e-3
+    bottom, top = own.own("bottom gradient", 0.1, 1.0, digits=3) * 1e-7, own.own("top gradient", 1.0, 9.0) * 1e-3
     rate, move = (abs(a) if close(a, a) else a for a in several(student, "rate_needed", "top_move"))
     wrong = {"the step is the rate times the gradient": about(rate, 0.01 * bottom) or about(rate, bottom / 0.01)}
     yield check(1, about(rate, 0.01 / bottom), "rate", wrong, expected=0.01 / bottom, got=rate)
@@ -217,7 +218,7 @@ def sgd_step(student: Student, own: Homework, rng: np.random.Generator) -> Itera
 
 @question("4b", points=1, title="Adam's first step", section=NO_PROGRESS)
 def adam_step(student: Student, own: Homework, rng: np.random.Generator) -> Iterator[Item]:
-    bottom, top = own.own("bottom gradient", 0.4, 3.0) * 1e-7, own.own("top gradient", 1.0, 9.0) * 1e-3
+    bottom, top = own.own("bottom gradient", 0.1, 1.0, digits=3) * 1e-7, own.own("top gradient", 1.0, 9.0) * 1e-3
     moves = [number(np.abs(a)) if close(a, a) else math.nan for a in several(student, "adam_bottom", "adam_top")]
     right = [0.01 * g / (g + 1e-8) for g in (bottom, top)]
     wrong = {
@@ -226,7 +227,7 @@ def adam_step(student: Student, own: Homework, rng: np.random.Generator) -> Iter
         ),
         "for the bottom weight epsilon is not small beside the gradient": about(moves, [0.01, 0.01]),
     }
-    yield check(1, about(moves, right), "Adam's first step", wrong, expected=right, got=moves)
+    yield check(1, about(moves, right, rtol=1e-4), "Adam's first step", wrong, expected=right, got=moves)
 
 
 read("4c", points=2, name="explanation", title="SGD against Adam", section=NO_PROGRESS)
@@ -331,7 +332,7 @@ def turns(student: Student, own: Homework, rng: np.random.Generator) -> Iterator
             by_norm, 0, rtol=0, atol=0.1
         ),
     }
-    ok = about(by_value, right, rtol=0, atol=0.1) and about(by_norm, 0, rtol=0, atol=0.1)
+    ok = about(by_value, right, rtol=0, atol=0.01) and about(by_norm, 0, rtol=0, atol=0.1)
     yield check(1, ok, "turns", wrong, expected=[right, 0], got=[by_value, by_norm])
 
 
@@ -349,22 +350,23 @@ def clipped_inf(student: Student, own: Homework, rng: np.random.Generator) -> It
     where = own.pick("place of the Inf", range(3))
     g = [own.own(f"entry {k}", 1.5, 9.0) * own.pick(f"sign {k}", [-1, 1]) for k in range(3)]
     g[where] = math.inf
+    tau = own.own("threshold", 0.2, 1.4, digits=3)
     by_norm, by_value = several(student, "after_norm", "after_value")
     right = [math.nan if k == where else 0.0 for k in range(3)]
     wrong = {
         "clipping by norm does not cure an Inf: the factor 1/Inf is 0, and Inf times 0 is NaN": same_with_nan(
-            by_norm, [float(k == where) for k in range(3)]
+            by_norm, [tau * float(k == where) for k in range(3)]
         )
         or same_with_nan(by_norm, [0.0] * 3)
         or same_with_nan(by_norm, [math.inf if k == where else 0.0 for k in range(3)]),
         "the other entries are multiplied by 1/Inf, which is 0": same_with_nan(by_norm, [math.nan] * 3)
         or same_with_nan(by_norm, [math.nan if k == where else v for k, v in enumerate(g)]),
         "there is no threshold for single entries when the norm is clipped": same_with_nan(
-            by_norm, [float(np.sign(v)) for v in g]
+            by_norm, [tau * float(np.sign(v)) for v in g]
         ),
     }
     yield check(1, same_with_nan(by_norm, right), "by norm", wrong, expected=right, got=by_norm)
-    signs = [float(np.sign(v)) for v in g]
+    signs = [tau * float(np.sign(v)) for v in g]
     wrong = {
         "value clipping looks at each entry alone: an Inf is beyond the threshold and becomes the threshold": not (
             same_with_nan(by_value, [abs(s) for s in signs])
@@ -430,7 +432,7 @@ def growth(student: Student, own: Homework, rng: np.random.Generator) -> Iterato
         "a ReLU keeps one half of the mean square": about(one, 1 + ngamma),
         "this is the factor of the root mean square": about(one, math.sqrt(1 + ngamma / 2)),
     }
-    yield check(1, about(one, 1 + ngamma / 2, rtol=0.01), "h + W relu(h)", wrong, expected=1 + ngamma / 2, got=one)
+    yield check(1, about(one, 1 + ngamma / 2), "h + W relu(h)", wrong, expected=1 + ngamma / 2, got=one)
     right = 1 + ngamma**2 / 2
     wrong = {
         free: about(two, 1, rtol=0.005),
@@ -441,7 +443,7 @@ def growth(student: Student, own: Homework, rng: np.random.Generator) -> Iterato
         "this is the branch alone; the skip adds the block's input": about(two, right - 1),
         "there is one ReLU in the branch: one half, not a quarter": about(two, 1 + ngamma**2 / 4),
     }
-    yield check(1, about(two, right, rtol=0.01), "h + W2 relu(W1 h)", wrong, expected=right, got=two)
+    yield check(1, about(two, right), "h + W2 relu(W1 h)", wrong, expected=right, got=two)
 
 
 @question("7b", points=2, title="The block of overflow", section=SKIPS)
@@ -477,4 +479,4 @@ def scaled_growth(student: Student, own: Homework, rng: np.random.Generator) -> 
         "the branch is multiplied by 1/sqrt(1000), its mean square by 1/1000": number(answer) > 100,
         "this is the factor of the root mean square": about(answer, math.sqrt(right)),
     }
-    yield check(1, about(answer, right), "1000 scaled blocks", wrong, expected=right, got=answer)
+    yield check(1, about(answer, right, rtol=0.0015), "1000 scaled blocks", wrong, expected=right, got=answer)

@@ -43,7 +43,7 @@ each_homework = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in HOMEWORKS]
 )
 # Who has a number for which the wrong answer is right has no wrong answer: somebody else is asked.
-STUDENTS = ("s123", "group 7", "张三", "s7", "s8", "s9")
+STUDENTS = ("s123", "group 7", "张三", *(f"s{k}" for k in range(7, 20)))
 # Planted answers that the visible check lets through, with the reason.
 ACCEPTED: dict[tuple[str, str, str], str] = {}
 # What a solution computes on its way and the question gives: the layer itself.
@@ -56,10 +56,15 @@ def table(name: str) -> list[tuple[str, ...]]:
 
 @cache
 def outcome(name: str, question: str, answer: str) -> tuple[str, checks.Result, str]:
-    """The visible line and the hidden result of a wrong answer, and whose notebook it is."""
+    """The visible line and the hidden result of a wrong answer, and whose notebook it is.
+
+    With some numbers a mistake is another mistake, too, or none: then somebody else is asked, so that any term's salt will do.
+    """
+    meant = {(q, wrong): (hidden, *visible) for q, hidden, wrong, *visible in table(name)}[question, answer]
     for student in STUDENTS:
         line, result = planted(name, question, answer, student)
-        if result.points is None or result.points < result.out_of:
+        told = meant[0] in said(result) and meant[-1] in (line if len(meant) > 1 else meant[0])
+        if told and (result.points is None or result.points < result.out_of):
             break
     return line, result, student
 

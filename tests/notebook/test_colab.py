@@ -12,11 +12,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
+from bookext.notebook import address
 from bookext.notebook.generator import convert
 from bookext.notebook.setupcell import PACKAGES, PLACEHOLDER, setup_code
 from bookext.notebook.wheel import FOLDER, build_wheel, wheel_name
@@ -219,6 +222,29 @@ def test_what_is_absent_is_added_and_nothing_else(set_up, colab, published):
         done(colab, "-m", "pip", "install", "--quiet", *[line for line in before if line.startswith("tqdm=")])
 
 
+PEP_668 = next(Path("/usr/lib").glob("python3*/EXTERNALLY-MANAGED"), None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["no pip", "externally managed"])
+def test_a_python_that_cannot_install_is_told_so_with_the_remedy(which, tmp_path):
+    """A student's own computer: an environment of uv's or VS Code's, or the system's Python (PEP 668)."""
+    (tmp_path / wheel_name()).write_bytes(build_wheel(tmp_path / "built").read_bytes())
+    code = tmp_path / "setup.py"
+    code.write_text(notebook_code(ROOT / NOTEBOOKS[0])[0], "utf8")
+    if which == "no pip":
+        done(sys.executable, "-m", "venv", "--without-pip", tmp_path / "env")
+        python, said = tmp_path / "env/bin/python", "this Python has no pip"
+    else:
+        if PEP_668 is None or run("/usr/bin/python3", "-m", "pip", "--version").returncode:
+            missing("a Python of the system's with pip", "On Debian: apt install python3-pip.")
+        python, said = Path("/usr/bin/python3"), "externally-managed-environment"
+    ran = run(python, code, cwd=tmp_path)
+    assert ran.returncode == 1 and f"Installing {wheel_name()}" in ran.stdout, ran.stdout + ran.stderr
+    for text in (said, "labs could not be installed", "python3 -m venv", "python -m ensurepip"):
+        assert text in ran.stderr, ran.stderr
+
+
 def test_the_wheel_holds_labs_and_nothing_else(tmp_path):
     first = build_wheel(tmp_path / "first")
     mask = os.umask(0o077)
@@ -258,15 +284,74 @@ def test_a_fork_has_its_own_address_everywhere(published):
     changed = [path.relative_to(published).as_posix() for path in published.rglob("*") if path.is_file()
                and ".git" not in path.parts and "__pycache__" not in path.parts
                and path.read_bytes() != (ROOT / path.relative_to(published)).read_bytes()]  # fmt: skip
-    assert {name for name in changed if not name.endswith(".ipynb")} == {"_config.yml"}
+    assert {name for name in changed if not name.endswith(".ipynb")} == {"_config.yml", "README.md", "CITATION.cff"}
 
 
-def test_the_address_stands_in_one_place():
-    """A second copy would be forgotten: the placeholder, or a fork's address, is in _config.yml and in what is generated."""
-    address = config()["repository"]["url"].removeprefix("https://")
+def test_every_place_states_the_same_address():
+    """Settings, README, citation, version and Colab's button: what ``make address`` writes, and what a fork may change by it alone."""
+    assert address.differences() == []
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf8"))["project"]
+    assert cited["repository-code"] == config()["repository"]["url"] and cited["url"] == config()["html"]["baseurl"]
+    assert f"<{config()['html']['baseurl']}>" in (ROOT / "README.md").read_text("utf8")
+    assert str(cited["version"]) == project["version"]
+    assert address.version_of(str(config()["repository"]["branch"])) in (project["version"], None)
+
+
+def test_the_address_stands_nowhere_else():
+    """A copy that no command writes would be forgotten."""
+    found = config()["repository"]["url"].removeprefix("https://")
     kept = [*(ROOT / "book").rglob("*"), *(ROOT / "labs").rglob("*"), *(ROOT / ".github").rglob("*"), *ROOT.glob("*")]
     texts = [p for p in kept if p.suffix in {".md", ".py", ".yml", ".toml", ".txt", ".cff", ".js", ".html"}]
-    assert [p.name for p in texts if address in p.read_text("utf8")] == ["_config.yml"]
+    written = {place[0] for places in address.PLACES.values() for place in places}
+    assert {p.relative_to(ROOT).as_posix() for p in texts if found in p.read_text("utf8")} <= written
+
+
+FORKS = {
+    ("https://github.com/You/book", "v2.0.0", None): ("https://you.github.io/book/", address.COLAB, "2.0.0"),
+    ("https://github.com/you/you.github.io", "v1.10", None): ("https://you.github.io/", address.COLAB, "1.10"),
+    ("https://gitlab.com/uni/courses/book", "v1.0.0", None): ("https://uni.gitlab.io/courses/book/", "", "1.0.0"),
+    ("https://git.uni.example/you/book", "2027-spring", "https://www.uni.example/numstab"): ("https://www.uni.example/numstab/", "", None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fork", FORKS, ids=lambda fork: fork[0])
+def test_an_address_is_written_into_every_place(fork, tmp_path, monkeypatch):
+    """And what was written is read back as it was given: a tag such as 1.10 is no number."""
+    url, tag, site = fork
+    shown, colab, version = FORKS[fork]
+    for file in {place[0] for places in address.PLACES.values() for place in places}:
+        shutil.copy(ROOT / file, tmp_path / file)
+    monkeypatch.setattr(address, "ROOT", tmp_path)
+    texts = address.written(address.values(url, site or address.site_url(url), tag, "Jane: Doe"))
+    settings, cited = yaml.safe_load(texts["_config.yml"]), yaml.safe_load(texts["CITATION.cff"])
+    assert settings["repository"] == {"url": url, "branch": tag} and settings["html"]["baseurl"] == shown
+    assert settings["launch_buttons"]["colab_url"] == colab and settings["author"] == "Jane: Doe"
+    assert (cited["repository-code"], cited["url"], cited["authors"]) == (url, shown, [{"name": "Jane: Doe"}])
+    assert version is None or str(cited["version"]) == version
+    assert version is None or tomllib.loads(texts["pyproject.toml"])["project"]["version"] == version
+    assert "_your-account_" not in "".join(texts.values())
+    for file, text in texts.items():
+        (tmp_path / file).write_text(text, "utf8")
+    monkeypatch.setattr(address, "config", lambda: settings)
+    assert address.differences() == []
+    (tmp_path / "README.md").write_text("**The book:** <https://else.example/>\n", "utf8")
+    assert address.differences() == ["README.md"]
+
+
+@pytest.mark.parametrize(
+    "host, source, report",
+    [
+        ("github.com", "/blob/HEAD/p.md", "/issues/new?title=T&body=B"),
+        ("gitlab.com", "/-/blob/HEAD/p.md", "/-/issues/new?issue%5Btitle%5D=T&issue%5Bdescription%5D=B"),
+        ("codeberg.org", "/src/HEAD/p.md", "/issues/new?title=T&body=B"),
+        ("git.uni.example", None, ""),
+    ],
+)
+def test_links_are_those_of_the_host(host, source, report):
+    url = f"https://{host}/you/book"
+    assert address.source_link(url, "p.md") == (f"{url}{source}" if source else "")
+    assert address.report_link(url, "T", "B") == url + report
 
 
 @pytest.mark.parametrize(
@@ -274,7 +359,10 @@ def test_the_address_stands_in_one_place():
     [
         ("git@github.com:you/book.git", "write https://github.com/you/name"),
         ("https://github.com/you", "no repository on GitHub"),
-        ("https://gitlab.com/you/book", "--site"),
+        ("https://github.com/you/book?x=1", "says more than where"),
+        ("https://github.com/you/book#readme", "says more than where"),
+        ("https://you:secret@github.com/you/book", "says more than where"),
+        ("https://git.uni.example/you/book", "SITE=https://"),
     ],
 )
 def test_an_address_that_cannot_work_is_refused(given, message):
@@ -285,13 +373,16 @@ def test_an_address_that_cannot_work_is_refused(given, message):
 @pytest.mark.site
 @pytest.mark.parametrize("page", notebook_pages(), ids=lambda path: path.stem)
 def test_the_page_opens_its_notebook(page):
-    """One link leads to the notebook at the tag; the page's own download is that notebook, not raw MyST."""
+    """One link leads to the notebook at the tag, on GitHub; the page's own download is that notebook, not raw MyST."""
     html = (SITE / page.relative_to(ROOT).with_suffix(".html")).read_text("utf8")
-    address = config()["repository"]["url"].removeprefix("https://github.com/")
+    name = config()["repository"]["url"].removeprefix("https://github.com/")
     path = page.relative_to(ROOT).with_suffix(".ipynb").as_posix()
-    url = f"https://colab.research.google.com/github/{address}/blob/{config()['repository']['branch']}/{path}"
-    assert (ROOT / path).exists() and colab_url(page) == url
-    assert html.count(f'href="{url}"') == html.count("colab.research.google.com") == 1
+    if address.forge(config()["repository"]["url"]) == "github":
+        url = f"https://colab.research.google.com/github/{name}/blob/{config()['repository']['branch']}/{path}"
+        assert (ROOT / path).exists() and colab_url(page) == url
+        assert html.count(f'href="{url}"') == html.count("colab.research.google.com") == 1
+    else:  # Colab opens notebooks from GitHub alone
+        assert colab_url(page) is None and "colab.research.google.com" not in html
     assert (SITE / "_sources" / path).read_text("utf8") == convert(page)
 
 

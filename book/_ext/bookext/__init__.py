@@ -4,8 +4,17 @@
 ``notebook`` makes the ``.ipynb``. Only ``pages`` imports Sphinx.
 """
 
+import sys
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
+
+if not find_spec(
+    "yaml"
+):  # whatever is started with another Python fails for want of some package; this says for want of what
+    sys.exit(
+        f"{sys.executable} lacks the book's packages: use .venv/bin/python (rm -f .venv/ready && make book completes that one)."
+    )
 
 # In this order: handlers of one event run as they were connected.
 PAGES = (

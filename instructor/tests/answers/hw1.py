@@ -62,7 +62,7 @@ WRONG = [
     ("5b", "eigenvalues below 1 do not make", "below_one = 1", "only in the long run"),
     ("5b", "eigenvalues below 1 do not make", "below_one = 0", "only in the long run"),
     ("5b", "this is where the norm is largest",
-     "below_one = 1 + int(np.argmax([np.linalg.norm(np.linalg.matrix_power([[0.8, corner], [0, 0.8]], k), 2) for k in range(1, 99)]))"),
+     "below_one = 1 + int(np.argmax([np.linalg.norm(np.linalg.matrix_power([[diagonal, corner], [0, diagonal]], k), 2) for k in range(1, 199)]))"),
     ("5b", "this is the last power whose norm", "below_one = below_one - 1"),
     ("6", "this is log10", "_ln = log_norm\ndef log_norm(J):\n    return _ln(J) / math.log(10)"),
     ("6", "the logarithms of the factors' norms", "def log_norm(J):\n    return sum(np.log(np.linalg.norm(j)) for j in J)", "the factors' norms bound"),
@@ -119,8 +119,8 @@ A, B = A * 0, A * 0
 A[1, 0] = B[0, 1] = growth**0.5
 """),
     ("5b", """
-below_one = 400
-while np.linalg.norm(np.linalg.matrix_power(np.array([[0.8, corner], [0, 0.8]]), below_one - 1), 2) < 1:
+below_one = 900
+while np.linalg.norm(np.linalg.matrix_power(np.array([[diagonal, corner], [0, diagonal]]), below_one - 1), 2) < 1:
     below_one = np.int64(below_one - 1)
 """),
     ("6", """

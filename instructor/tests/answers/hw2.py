@@ -24,6 +24,8 @@ WRONG = [
     ("2b", "the sum stops long before", "stall = math.inf", "never comes near"),
     ("2b", "at this value the step still counts", "stall = stall / 2"),
     ("2b", "where the spacing equals the step", "stall = stall * 2"),
+    ("2b", "the addition that changes nothing", "additions = additions + 1", "changes nothing"),
+    ("2b", "this is the sum divided by the step", "additions = round(float(stall) / step)"),
     ("3a", "here the power becomes subnormal", "cast_zero = next(k for k in range(999) if shrink**k < 2**-14)", "is subnormal, not 0"),
     ("3a", "the power is below the smallest number", "cast_zero = next(k for k in range(999) if shrink**k < 2**-24)"),
     ("3a", "this is the last step that is not 0", "cast_zero = cast_zero - 1"),
@@ -84,8 +86,11 @@ k_bf16 = torch.tensor(7)
 """),
     ("2b", """
 stall = torch.zeros((), dtype=torch.float16)
+sums = [stall]
 for _ in range(9000):
-    stall = stall + torch.tensor(step).half()
+    sums.append(sums[-1] + torch.tensor(step).half())
+stall = sums[-1]
+additions = torch.tensor(sums.index(stall))
 """),
     ("3a", """
 cast_zero = torch.tensor(int((torch.tensor(shrink, dtype=torch.float64) ** torch.arange(2000)).half().count_nonzero()))

@@ -49,8 +49,8 @@ WRONG = [
     ("3b", "0.236 is the factor of the standard deviation", "spread_7 = spread_1 * 0.236**3"),
     ("3c", "one too many or too few", "merged_from = merged_from + 1"),
     ("3c", "one too many or too few", "merged_from = merged_from - 1"),
-    ("3c", "vanished is not 'below the smallest", "merged_from = next(t for t in range(200) if spread_1 * 0.236**t < 2.0**-149)"),
-    ("3c", "vanished is not 'below the smallest", "merged_from = next(t for t in range(200) if spread_1 * 0.236**t < 2.0**-126)"),
+    ("3c", "vanished is not 'below the smallest", "merged_from = next(t for t in range(4000) if spread_1 * keep**t < 2.0**-149)"),
+    ("3c", "vanished is not 'below the smallest", "merged_from = next(t for t in range(4000) if spread_1 * keep**t < 2.0**-126)"),
     ("4a", "the step is the rate times the gradient", "rate_needed = 0.01 * g_bottom"),
     ("4a", "the step is the rate times the gradient", "rate_needed = g_bottom / 0.01"),
     ("4a", "the same rate acts on the top weight", "top_move = 0.01", "SGD has one rate for all layers"),
@@ -81,16 +81,16 @@ WRONG = [
     ("5d", "value clipping does not keep the direction", "turn_value = 0.0", "does not keep the direction"),
     ("5d", "radians", "turn_value, turn_norm = math.radians(turn_value), 0.0"),
     ("5d", "norm clipping multiplies all entries", "turn_norm = turn_value"),
-    ("6a", "clipping by norm does not cure an Inf", NORM + "[1.0 if math.isinf(v) else 0.0 for v in g_inf]", "does not cure an Inf"),
+    ("6a", "clipping by norm does not cure an Inf", NORM + "[tau if math.isinf(v) else 0.0 for v in g_inf]", "does not cure an Inf"),
     ("6a", "clipping by norm does not cure an Inf", NORM + "[0.0, 0.0, 0.0]", "does not cure an Inf"),
     ("6a", "clipping by norm does not cure an Inf", NORM + "[math.inf if math.isinf(v) else 0.0 for v in g_inf]"),
     ("6a", "the other entries are multiplied by 1/Inf", NORM + "[math.nan] * 3"),
     ("6a", "the other entries are multiplied by 1/Inf", NORM + "[math.nan if math.isinf(v) else v for v in g_inf]"),
-    ("6a", "there is no threshold for single entries", NORM + "[math.copysign(1, v) for v in g_inf]"),
-    ("6a", "value clipping looks at each entry alone", VALUE + "[math.nan if math.isinf(v) else math.copysign(1, v) for v in g_inf]"),
+    ("6a", "there is no threshold for single entries", NORM + "[math.copysign(tau, v) for v in g_inf]"),
+    ("6a", "value clipping looks at each entry alone", VALUE + "[math.nan if math.isinf(v) else math.copysign(tau, v) for v in g_inf]"),
     ("6a", "value clipping looks at each entry alone", VALUE + "[math.nan if math.isinf(v) else 0.0 for v in g_inf]"),
-    ("6a", "value clipping looks at each entry alone", VALUE + "[0.0 if math.isinf(v) else math.copysign(1, v) for v in g_inf]"),
-    ("6a", "entries keep their signs", VALUE + "[1.0, 1.0, 1.0]"),
+    ("6a", "value clipping looks at each entry alone", VALUE + "[0.0 if math.isinf(v) else math.copysign(tau, v) for v in g_inf]"),
+    ("6a", "entries keep their signs", VALUE + "[tau, tau, tau]"),
     ("6b", "return a pair", CLIPPED + "    norm = np.linalg.norm(wide)\n    return wide * (tau / norm) if norm > tau else wide"),
     ("6b", "an Inf or NaN was replaced", CLIPPED + "    wide = np.nan_to_num(wide)\n    return wide * min(1, tau / max(np.linalg.norm(wide), 1e-300)), True", "hide the accident"),
     ("6b", "an Inf or NaN was replaced", CLIPPED + "    return wide * min(1, tau / max(np.linalg.norm(wide), 1e-300)), True", "hide the accident"),
@@ -165,7 +165,7 @@ def linear_gradients(W, x, delta_top):
 """),
     ("3a", 'deep_accuracy = np.max(counts) / np.sum(counts)'),
     ("3b", 'spread_7 = np.float32(spread_1 * math.exp(6 * math.log(0.236)))'),
-    ("3c", 'merged_from = math.ceil(1 + math.log(spread_1 * 2**24) / -math.log(0.236))'),
+    ("3c", 'merged_from = math.ceil(1 + math.log(spread_1 * 2**24) / -math.log(keep))'),
     ("4a", """
 rate_needed = 1e-2 / g_bottom
 top_move = -rate_needed * g_top
@@ -194,10 +194,10 @@ def angle(a, b):
 import torch
 _p = torch.nn.Parameter(torch.zeros(3))
 _p.grad = torch.tensor(g_inf)
-torch.nn.utils.clip_grad_norm_([_p], 1.0)
+torch.nn.utils.clip_grad_norm_([_p], tau)
 after_norm = _p.grad
 _p.grad = torch.tensor(g_inf)
-torch.nn.utils.clip_grad_value_([_p], 1.0)
+torch.nn.utils.clip_grad_value_([_p], tau)
 after_value = _p.grad.numpy()
 """),
     ("6b", """

@@ -19,11 +19,10 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from bookext.read.chapter import Chapter, Equation, Number
-from bookext.read.machine import is_build_machine
+from bookext.read.machine import is_build_machine, workers
 
 from . import overstate
 from .case import Meaning
@@ -197,7 +196,7 @@ def report(chapters: Sequence[Chapter], run: bool) -> list[str]:
         "claims": overstate.claims,
     }
     if run:
-        with ThreadPoolExecutor(2) as pool:
+        with workers(2) as pool:
             records = dict(zip((c.path for c in chapters), pool.map(probe, chapters), strict=True))
         judges["numbers"] = lambda chapter: numbers(chapter, records[chapter.path])
         judges["assertions"] = lambda chapter: assertions(chapter, records[chapter.path])

@@ -27,6 +27,9 @@ WHEEL = "$wheel"
 PACKAGES = $packages
 ADVICE = f"""
 What to do:
+- If pip is missing, or this Python is 'externally managed' (PEP 668), give the notebook an
+  environment of its own: python3 -m venv course, then choose it as the kernel; or, for pip
+  alone: python -m ensurepip. 'Run it on your own machine' in the book has every step.
 - If the network is down, restore it and run this cell again.
 - If the repository cannot be reached from here, get this file with a browser, put it beside
   the notebook (on Colab: the folder on the left, then upload) and run this cell again:
@@ -49,15 +52,19 @@ def labs_is_there():
 
 def pip_install(*what):
     """Run pip; returns None, or what it says is wrong."""
+    print("Installing", ", ".join(w for w in what if w[0] != "-"), "...", flush=True)
+    if not importlib.util.find_spec("pip"):
+        return "this Python has no pip"
     command = [sys.executable, "-m", "pip", "install", "--retries", "1", *what]
     no_questions = os.environ | {"GIT_TERMINAL_PROMPT": "0", "PIP_NO_INPUT": "1"}
     try:
         done = subprocess.run(command, env=no_questions, stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True, timeout=90)
+                              capture_output=True, text=True, errors="replace", timeout=600)
     except subprocess.TimeoutExpired:
-        return "no answer within 90 seconds"
+        return "no answer within 10 minutes"
     said = (done.stdout + done.stderr).splitlines()
-    reasons = [line.strip() for line in said if "fatal:" in line or "ERROR:" in line]
+    reasons = [line.strip() for line in said
+               if "fatal:" in line or line.lower().lstrip().startswith("error:")]
     return "; ".join(reasons or said[-1:]) if done.returncode else None
 
 
@@ -67,7 +74,8 @@ def set_up_labs():
         return
     begun, tried = time.time(), []
     # A wheel beside this notebook comes first: it needs no network.
-    for source in [*glob.glob("$wheel_glob"), f"git+{REPOSITORY}@{TAG}", WHEEL]:
+    wheels = glob.glob("$wheel_glob") + glob.glob("/kaggle/input/**/$wheel_glob", recursive=True)
+    for source in [*wheels, f"git+{REPOSITORY}@{TAG}", WHEEL]:
         if "$placeholder" in source:
             tried.append(f"{source}: a placeholder, not an address")
             continue

@@ -5,13 +5,13 @@ What a page says comes from nodes and from _config.yml; a template arranges it.
 
 import platform
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 from docutils import nodes
 from markupsafe import Markup
@@ -19,6 +19,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment.adapters.toctree import document_toc
 
+from bookext.notebook.address import issues_link, report_link, source_link
 from bookext.read.book import ROOT, executed_pages
 from bookext.read.book import config as book_config
 from bookext.read.kept import cache_path
@@ -55,8 +56,8 @@ def colab_url(page: Path) -> str | None:
     repository = book_config()["repository"]
     host, _, name = repository["url"].partition("://github.com/")
     path = page.relative_to(ROOT).with_suffix(".ipynb").as_posix()
-    colab = book_config()["launch_buttons"]["colab_url"].rstrip("/")
-    return f"{colab}/github/{name}/blob/{repository['branch']}/{path}" if host == "https" else None
+    colab = ((book_config().get("launch_buttons") or {}).get("colab_url") or "").rstrip("/")
+    return f"{colab}/github/{name}/blob/{repository['branch']}/{path}" if host == "https" and colab else None
 
 
 def metas(app: Sphinx, doctree: Any) -> dict[str, str]:
@@ -65,15 +66,19 @@ def metas(app: Sphinx, doctree: Any) -> dict[str, str]:
     return {"description": (first_words(doctree) if doctree else "") or app.config.site_description} | written
 
 
-def report_link(repository: str, title: str, address: str) -> str:
+def report(repository: str, title: str, address: str) -> str:
     """A new issue that already says which page it is about."""
     body = f"Page: {address}\n\nThe sentence, formula or figure:\n\nWhat is wrong with it:\n"
-    return f"{repository}/issues/new?" + urlencode({"title": f"Error on page: {title}", "body": body})
+    return report_link(repository, f"Error on page: {title}", body)
 
 
 @lru_cache(maxsize=1)
 def last_changes(root: Path = ROOT) -> dict[str, str]:
-    """The day of the last commit of each file under book/; nothing without the repository's whole history."""
+    """The day of the last commit of each file under book/; nothing without git and the repository's whole history."""
+    if (
+        not shutil.which("git") or not (root / ".git").exists()
+    ):  # the folder of a zip may lie in somebody else's repository
+        return {}
     git = ["git", "-C", str(root)]
     shallow = subprocess.run([*git, "rev-parse", "--is-shallow-repository"], capture_output=True, text=True)
     if shallow.stdout.strip() != "false":
@@ -114,9 +119,10 @@ def fill_page(app: Sphinx, pagename: str, templatename: str, context: dict[str, 
         "base": app.config.html_baseurl,
         "address": address if doctree or pagename == "status" else "",
         "repository": repository,
-        "report": report_link(repository, title, address),
+        "report": report(repository, title, address),
+        "issues": issues_link(repository),
         "version": branch,
-        "source": f"{repository}/blob/HEAD/{pagename}.md" if doctree else "",
+        "source": source_link(repository, f"{pagename}.md") if doctree else "",
         "changed": last_changes().get(f"{pagename}.md", ""),
         "cite": bibtex(app, pagename, app.env.titles[pagename].astext(), address) if doctree else "",
         "metas": metas(app, doctree),

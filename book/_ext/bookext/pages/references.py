@@ -66,7 +66,15 @@ def link_back(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             entry += line
 
 
+def readable_defaults(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str | None
+) -> Any:
+    """A dataclass's ``<factory>`` is no Python, and newer Sphinx would cut the whole signature at its commas."""
+    return (signature.replace("<factory>", "..."), returns) if signature and "<factory>" in signature else None
+
+
 def setup(app: Sphinx) -> None:
     app.connect("env-updated", refresh_lists)
     app.connect("doctree-resolved", link_back)
     register_plugin("pybtex.style.formatting", "book", BookStyle)
+    app.connect("autodoc-process-signature", readable_defaults)

@@ -15,16 +15,39 @@ def display_path(path: Path) -> str:
     return (path.relative_to(ROOT) if path.is_relative_to(ROOT) else path).as_posix()
 
 
+class SettingsError(ValueError):
+    """_config.yml, _toc.yml or the head of a page is missing or cannot be read; names the file, and the line where there is one."""
+
+
+def settings(name: str, *wanted: str) -> dict[str, Any]:
+    """A file of settings in the root, with the keys that the book cannot do without, such as ``repository.url``."""
+    try:
+        found = yaml.safe_load((ROOT / name).read_text("utf8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{name} is missing: git checkout {name} brings it back") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise SettingsError(f"{name}{line}: {getattr(error, 'problem', None) or 'not YAML'}; mend that line") from None
+    for key in wanted:
+        value = found
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        if value is None:
+            raise SettingsError(f"{name}: no {key} in it; git diff {name} shows what became of it")
+    return found
+
+
 @lru_cache(maxsize=1)
 def config() -> dict[str, Any]:
     """_config.yml."""
-    return yaml.safe_load((ROOT / "_config.yml").read_text("utf8"))
+    return settings("_config.yml", "title", "author", "repository.url", "repository.branch", "html.baseurl")
 
 
 @lru_cache(maxsize=1)
 def contents() -> dict[str, Any]:
     """_toc.yml."""
-    return yaml.safe_load((ROOT / "_toc.yml").read_text("utf8"))
+    return settings("_toc.yml", "root")
 
 
 @lru_cache(maxsize=64)
@@ -32,6 +55,20 @@ def front_matter(text: str) -> dict[str, Any]:
     """What stands between the first two lines of dashes; empty if the text does not begin with one."""
     match = re.match(r"---\n(.*?\n)---[ \t]*(?:\n|\Z)", text, re.DOTALL)
     return (yaml.safe_load(match[1]) or {}) if match else {}
+
+
+def readable(page: Path) -> str:
+    """A page's text, of which UTF-8 and front matter have been looked at; raises ``SettingsError``."""
+    try:
+        text = page.read_text("utf8")
+        front_matter(text)
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{display_path(page)}: not written in UTF-8, at byte {error.start}; save it so") from None
+    except yaml.YAMLError as error:
+        line = getattr(error, "problem_mark", None)
+        where = f":{line.line + 2}" if line else ""
+        raise SettingsError(f"{display_path(page)}{where}: its front matter is no YAML; mend that line") from None
+    return text
 
 
 def is_notebook(text: str) -> bool:
@@ -52,13 +89,19 @@ def book_pages() -> list[Path]:
             walk(entry.get("chapters", []) + entry.get("sections", []))
 
     walk(toc.get("parts", []) + toc.get("chapters", []))
-    return [ROOT / f"{name}.md" for name in names]
+    pages = [ROOT / f"{name}.md" for name in names]
+    for page in pages:
+        if not page.exists():
+            raise SettingsError(
+                f"_toc.yml names {display_path(page)}, which is not there: restore the page or take its line out"
+            )
+    return pages
 
 
 @lru_cache(maxsize=1)
 def notebook_pages() -> list[Path]:
     """The pages that are notebooks: each has a generated ``.ipynb`` beside it."""
-    return [p for p in book_pages() if is_notebook(p.read_text("utf8"))]
+    return [p for p in book_pages() if is_notebook(readable(p))]
 
 
 def waits_for_nobody(front: dict[str, Any]) -> bool:
@@ -68,7 +111,7 @@ def waits_for_nobody(front: dict[str, Any]) -> bool:
 
 def executed_pages() -> list[Path]:
     """The notebooks that the build executes."""
-    return [page for page in notebook_pages() if waits_for_nobody(front_matter(page.read_text("utf8")))]
+    return [page for page in notebook_pages() if waits_for_nobody(front_matter(readable(page)))]
 
 
 @lru_cache(maxsize=1)

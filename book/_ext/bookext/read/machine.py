@@ -8,6 +8,9 @@ macOS, another torch) a number may differ by as much as its ± says.
 import os
 import platform
 import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
@@ -42,6 +45,18 @@ def is_build_machine() -> bool:
     except PackageNotFoundError:
         pinned = False
     return (platform.system(), platform.machine()) == ("Linux", "x86_64") and pinned
+
+
+@contextmanager
+def workers(count: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that wait for other processes. Ctrl-C waits for none of them: what they wait for ends with this process."""
+    pool = ThreadPoolExecutor(count)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 def build_environment() -> dict[str, str]:

@@ -4,6 +4,8 @@ import gc
 import os
 import sys
 
+from filelock import FileLock, Timeout
+
 from bookext.read.book import ROOT, executed_pages
 from bookext.read.chapter import SourceError
 from bookext.read.kept import BUILD, cache_path, digest, files
@@ -38,6 +40,17 @@ def build_site(options: list[str]) -> int:
 
 
 def main() -> int:
+    """One build at a time in a folder; exit status 1 where another is at work."""
+    BUILD.mkdir(exist_ok=True)
+    try:
+        with FileLock(BUILD / "lock", timeout=0):
+            return build()
+    except Timeout:
+        print("Another build is at work in this folder: wait for it, then run this again.", file=sys.stderr)
+        return 1
+
+
+def build() -> int:
     """Build the site; exit status 1, with chapter, cell and traceback, when something is wrong."""
     index, stamp, now = SITE / "book" / "index.html", BUILD / "fingerprint", fingerprint()
     if index.exists() and stamp.exists() and stamp.read_text() == now:

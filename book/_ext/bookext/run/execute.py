@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from pathlib import Path
 
 import nbformat
@@ -21,9 +21,10 @@ from nbclient.exceptions import CellControlSignal, CellExecutionError, DeadKerne
 from bookext.read.book import config, display_path
 from bookext.read.chapter import Chapter, read_chapter
 from bookext.read.kept import BUILD, cache_path
+from bookext.read.machine import workers
 from bookext.read.numbers import executed_notebook
 
-from .kernels import ForkedKernelManager
+from .kernels import ForkedKernelManager, start_server
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 WRONG = re.compile(r"^(?P<section>.*): the text says (?P<literal>.*), computed (?P<computed>.*)$", re.MULTILINE)
@@ -93,9 +94,10 @@ def execute_all(pages: list[Path]) -> list[str]:
         except KeyError:
             waiting[page] = notebook
     failures = []
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        # a fork server is worth its start where several kernels are wanted
-        running = {pool.submit(execute, page, waiting[page], len(waiting) > 2): page for page in waiting}
+    if forked := len(waiting) > 2:  # a fork server is worth its start where several kernels are wanted
+        start_server()
+    with workers(os.cpu_count() or 1) as pool:
+        running = {pool.submit(execute, page, waiting[page], forked): page for page in waiting}
         for count, future in enumerate(as_completed(running), 1):
             page, (seconds, failed) = running[future], future.result()
             how = "FAILED" if failed else "executed"

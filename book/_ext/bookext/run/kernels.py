@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 from multiprocessing.context import ForkServerProcess
+from multiprocessing.forkserver import ensure_running
 from typing import Any
 
 from jupyter_client.manager import AsyncKernelManager
@@ -18,10 +19,20 @@ IMPORTED = ["ipykernel.kernelapp", "torch", "torch._dynamo", "matplotlib.pyplot"
 SERVER.set_forkserver_preload(IMPORTED)
 
 
+def start_server() -> None:
+    """Start the fork server in the main thread, deaf to Ctrl-C, which would else be told by a traceback from each of its imports."""
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, heard)
+
+
 def run_kernel(arguments: list[str], folder: str) -> None:
     """What a forked process does: it is a kernel in ``folder`` until it is told to stop."""
     from ipykernel.kernelapp import IPKernelApp
 
+    os.setsid()  # Ctrl-C is the build's: the kernel ends when its parent does
     os.chdir(folder)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     application = IPKernelApp.instance(parent_handle=os.getppid())  # ends with the server, and so with the build

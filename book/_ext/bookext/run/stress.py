@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ from bookext.check.stress import (
 from bookext.read.book import ROOT, executed_pages
 from bookext.read.chapter import Chapter, read_chapter
 from bookext.read.claims import decisions_of
-from bookext.read.machine import build_environment
+from bookext.read.machine import build_environment, workers
 
 from .recorder import instrumented, run_program
 
@@ -187,7 +187,7 @@ def stress(claims: list[Stressed], keep: bool = True, limit: int = LIMIT) -> str
     runs, seconds = 0, 0.0
     keeper, running = Keeper(claims), dict[Future[dict[str, Any]], tuple[list[Stressed], str]]()
     told: set[str] = set()
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with workers(os.cpu_count() or 1) as pool:
 
         def start() -> None:
             for some, label, source in shared(claims):
@@ -231,6 +231,13 @@ def differences(claim: Stressed) -> list[str]:
     return [f"{label}: {was} in the record, and {now} now" for label, (was, now) in verdicts.items() if was != now]
 
 
+def unknown(asked: set[str]) -> str:
+    """The names among those asked for that no chapter and no claim has."""
+    chapters = [read_chapter(page) for page in executed_pages()] if asked else []
+    known = {number_of(chapter) for chapter in chapters} | {d.name for c in chapters for d in decisions_of(c)}
+    return ", ".join(sorted(asked - known))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Stress claims; exit status 1 where one does not hold for what it is claimed."""
     parser = argparse.ArgumentParser(prog="bookext.run.stress", description="Stress the claims of the book.")
@@ -240,6 +247,9 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     claims, wrong = list[Stressed](), list[str]()
     asked = {Path(which).stem.partition("-")[0] if which.endswith(".md") else which for which in given.which}
+    if strange := unknown(asked):
+        print(f"No chapter and no claim is called {strange}: name one as in make stress CHAPTER=03", file=sys.stderr)
+        return 2
     for chapter in map(read_chapter, executed_pages()):
         if asked and number_of(chapter) not in asked and not asked & {d.name for d in decisions_of(chapter)}:
             continue

@@ -1,0 +1,71 @@
+"""The weekly run on the newest packages, and the renewal of pins: what they ask for is what the book needs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+from bookext.run import newest, pins
+from support import ROOT
+
+
+def names(text: str) -> set[str]:
+    return {pins.key(match) for match in re.findall(r"^([A-Za-z][\w.-]*)", text, re.MULTILINE)}
+
+
+def test_what_is_asked_for_is_pinned():
+    """Each name of requirements.in has a pin, and torch's stands where it is decided."""
+    pinned = {pins.key(name): version for name, version in pins.pinned(pins.PINNED.read_text("utf8")).items()}
+    asked = names(pins.ASKED.read_text("utf8"))
+    assert asked and asked <= pinned.keys()
+    name, _, version = pins.TORCH.partition("==")
+    assert pinned[name] == version and name not in asked
+
+
+def test_the_newest_run_knows_what_the_build_needs():
+    """Every package that the pages' machinery imports, by requirements.in's names or Jupyter Book's own extensions."""
+    asked = names(pins.ASKED.read_text("utf8"))
+    assert {pins.key(name) for name in newest.NEEDED} <= asked
+    loaded = yaml.safe_load((ROOT / "_config.yml").read_text("utf8"))["sphinx"]["config"]["extensions"]
+    known = {pins.key(name) for name in (*newest.NEEDED, *newest.EXTENSIONS)} | {"jupyter-book", "bookext"}
+    assert {pins.key(name) for name in loaded if not name.startswith("sphinx.")} <= known
+
+
+def test_what_broke_is_found():
+    said = "\x1b[31mbook/a.md:3: WARNING: undefined label\x1b[39;49;00m\nbuilding\n[IPKernelApp] WARNING | TCP\nKeyError: 'x'\n"
+    assert newest.found(said) == ["book/a.md:3: WARNING: undefined label", "KeyError: 'x'"]
+
+
+@pytest.mark.slow
+def test_jupyter_book_still_writes_a_conf_py(tmp_path, monkeypatch):
+    """The first step of the way out: its settings name our extension, and are Python."""
+    monkeypatch.setattr(newest, "HOME", tmp_path)
+    monkeypatch.setattr(newest, "SOURCE", tmp_path / "source")
+    newest.copied()
+    text = (tmp_path / "source" / "conf.py").read_text("utf8")
+    scope: dict = {}
+    exec(compile(text, "conf.py", "exec"), scope)
+    assert "bookext" in scope["extensions"] and scope["html_baseurl"] and scope["book_macros"]
+
+
+@pytest.mark.slow
+def test_the_signature_of_a_dataclass_is_python():
+    """Newer Sphinx cuts a signature that it cannot parse at its commas, and looks for a class called dict[str."""
+    code = (
+        "from sphinx.util.inspect import stringify_signature, signature\n"
+        "from labs.monitor import LayerReport\n"
+        "from bookext.pages.references import readable_defaults\n"
+        "import ast\n"
+        "text = stringify_signature(signature(LayerReport))\n"
+        "assert '<factory>' in text\n"
+        "said, _ = readable_defaults(None, 'class', '', LayerReport, None, text, None)\n"
+        "ast.parse(f'def f{said}: ...')\n"
+    )
+    paths = f"{ROOT / 'book/_ext'}:{ROOT}"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": paths, "PATH": "/usr/bin:/bin"}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
