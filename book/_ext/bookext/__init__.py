@@ -21,6 +21,7 @@ PAGES = (
     "layout",
     "search",
     "previews",
+    "decks",
     "finish",
 )
 
