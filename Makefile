@@ -12,7 +12,7 @@ LINT := $(BIN)/ruff check -q . && $(BIN)/mypy && PYTHONPATH=book/_ext $(BIN)/lin
 SIDE_BY_SIDE := -n auto --maxprocesses 4
 
 .DEFAULT_GOAL := help
-.PHONY: help book check format test extra stress rehearse quick notebooks homework address serve clean
+.PHONY: help book check format test extra stress rehearse quick notebooks homework address serve pdf offline epub clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -79,6 +79,9 @@ address: $(READY)  ## for a fork: make address URL=https://github.com/you/name [
 
 serve: book  ## show the site on http://127.0.0.1:8000 (PORT=… for another)
 	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
+
+pdf: book  ## the book as one PDF, for A4 and for Letter, into _build/paper (needs Chromium)
+	@$(RUN) -m bookext.pages.paper
 
 bench: $(READY) extra  ## measure everything beside what one would use instead; writes bench/results.md
 	@$(RUN) -m bench
