@@ -6,7 +6,7 @@ import re
 import time
 
 import pytest
-from bookext.pages.paper import Paper, mend_bookmarks, once, places_in, print_pdf, write_pdf
+from bookext.pages.paper import Paper, mend_bookmarks, once, places_in, write_pdf
 from bookext.read.book import book_pages
 from support import SITE, library
 
@@ -66,13 +66,27 @@ def test_the_printed_book(tmp_path, paper, size):
     assert sum(name.endswith("-solution") for name in places) > 40
 
 
+# What is wider than the text. Chromium would shrink the whole book until it fits.
+WIDE = """() => [...document.querySelectorAll('main *')]
+  .filter((e) => !e.closest('.katex svg, .vlist, .unseen') && e.getBoundingClientRect().width)
+  .filter((e) => e.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
+  .map((e) => `${e.closest('.page')?.id}: ${e.tagName} ${e.textContent.trim().slice(0, 60)}`)"""
+
+
 @pytest.mark.rehearsal
-def test_what_stands_in_a_margin_is_seen(tmp_path):
-    page = tmp_path / "wide.html"
-    style = "@page { size: A4; margin: 22mm 20mm 20mm } div { width: 180mm; height: 5mm; background: black; print-color-adjust: exact }"
-    page.write_text(f"<!DOCTYPE html><style>{style} p {{ break-after: page }}</style><p>One</p><div></div>", "utf8")
-    print_pdf(page, tmp_path / "wide.pdf")
-    assert margins_with_ink(library("pypdfium2").PdfDocument(tmp_path / "wide.pdf")) == ["page 2: right"]
+@pytest.mark.parametrize("width", [642, 665])
+def test_nothing_is_wider_than_the_text(browser, tmp_path, width):
+    """At the width of the text on A4, 170 mm, and on Letter."""
+    (tmp_path / "book.html").write_text(Paper(SITE).document("A4", {}), "utf8")
+    tab = browser.new_page(viewport={"width": width, "height": 900})
+    tab.emulate_media(media="print")
+    tab.goto((tmp_path / "book.html").as_uri(), wait_until="load")
+    assert tab.evaluate(WIDE) == []
+    tab.evaluate(
+        "document.querySelector('#p3 p').insertAdjacentHTML('afterend', '<pre style=\"width: 180mm\">x</pre>')"
+    )
+    assert tab.evaluate(WIDE) == ["p3: PRE x"]
+    tab.close()
 
 
 def margins_with_ink(printed) -> list[str]:
