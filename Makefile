@@ -83,6 +83,12 @@ serve: book  ## show the site on http://127.0.0.1:8000 (PORT=… for another)
 pdf: book  ## the book as one PDF, for A4 and for Letter, into _build/paper (needs Chromium)
 	@$(RUN) -m bookext.pages.paper
 
+epub: book  ## the book as an EPUB, into _build/epub
+	@$(RUN) -m bookext.pages.epub
+
+offline: book  ## the site with slides, notebooks and the wheel as a zip that opens without a network, into _build/offline
+	@$(RUN) -m bookext.pages.offline
+
 bench: $(READY) extra  ## measure everything beside what one would use instead; writes bench/results.md
 	@$(RUN) -m bench
 
