@@ -22,6 +22,7 @@ PAGES = (
     "search",
     "previews",
     "decks",
+    "course",
     "finish",
 )
 

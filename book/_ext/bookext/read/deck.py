@@ -11,12 +11,14 @@
     Note:
     What one would say.
 
+    {slide}`lecture: Layers are functions`    shows that slide of the lecture's deck
+
 A slide refers. ``from:`` names the places of the book that it is about; what it types itself, a formula within a line or a number,
 must stand there as well. A deck's length is that of its notes, spoken, and of its polls.
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -27,10 +29,11 @@ from .labels import labels
 
 FOLDER = ROOT / "book" / "slides"
 WORDS_A_MINUTE = 130
-PAUSE = 60  # seconds for a poll, unless its slide says otherwise
+PAUSE = 60  # seconds for a poll, unless its deck or its slide says otherwise
 ROLE = re.compile(r"\{(\w+)\}`([^`]*)`")
 FORMULA = re.compile(r"(?<![\\$])\$([^$\n]+)\$")
 CODE = re.compile(r"`[^`]*`")
+BORROWED = re.compile(r"^\{slide\}`([\w-]+): (.*)`\s*$")
 FIELD = re.compile(r"^(from|pause|layout):\s*(.*?)\s*$")
 NUMBER = re.compile(r"(?<![\w.,^_])\d+(?:[.,]\d+)*")
 ITEM = re.compile(r"L\d+")
@@ -44,7 +47,7 @@ class Slide:
     line: int
     divides: bool = False
     sources: list[str] = field(default_factory=list)
-    pause: float = 0
+    pause: int = 0
     layout: str = ""
     body: str = ""
     notes: str = ""
@@ -114,7 +117,10 @@ def parse_deck(text: str, path: Path) -> Deck:
         if heading := re.match(r"(#{1,2})\s+(.*?)\s*$", line):
             slides.append(Slide(heading[2], number, len(heading[1]) == 1))
             part, heads = "body", True
-        elif not slides:
+        elif borrowed := BORROWED.match(line):
+            slides.append(_borrow(borrowed[1], borrowed[2], front.get("pause", PAUSE), f"{name}:{number}"))
+            part, heads = "after", False
+        elif not slides or part == "after":
             if line.strip():
                 raise SourceError(f"{name}:{number}: a slide begins with '## Title'")
         elif heads and (said := FIELD.match(line)):
@@ -126,12 +132,22 @@ def parse_deck(text: str, path: Path) -> Deck:
             setattr(slides[-1], part, f"{getattr(slides[-1], part)}{line}\n")
     for slide in slides:
         if "{poll}`" in slide.body and not slide.pause:
-            slide.pause = PAUSE
+            slide.pause = front.get("pause", PAUSE)
         if not slide.divides and not slide.sources:
             raise SourceError(f"{name}:{slide.line}: '{slide.title}' says under from: which place of the book it shows")
         if not slide.notes.strip():
             raise SourceError(f"{name}:{slide.line}: '{slide.title}' has no Note:")
     return Deck(path, front["title"], front["minutes"], slides, front)
+
+
+def _borrow(deck: str, title: str, pause: int, where: str) -> Slide:
+    """A slide of another deck, which says there what it says; a poll that has no time of its own gets this deck's."""
+    path = FOLDER / f"{deck}.md"
+    slides = read_deck(path).slides if path.exists() else []
+    found = next((slide for slide in slides if slide.title == title), None)
+    if found is None:
+        raise SourceError(f"{where}: {deck}.md has no slide '{title}'")
+    return replace(found, pause=pause) if found.pause == PAUSE else found
 
 
 def _note_field(slide: Slide, name: str, value: str, where: str) -> None:
