@@ -11,6 +11,8 @@ Within a line ``{num}``, ``{formula}`` (an equation of the book), ``{eq}`` and `
 key. What does not exist stops the build.
 """
 
+import hashlib
+import json
 import re
 import sys
 from functools import lru_cache
@@ -19,7 +21,7 @@ from pathlib import Path
 from posixpath import dirname, join, normpath
 from urllib.parse import urlencode
 
-from jinja2 import Environment, FileSystemLoader
+from jinja2 import Environment, FileSystemLoader, Template
 from markdown_it import MarkdownIt
 from sphinx.application import Sphinx
 from sphinx.util import logging
@@ -27,12 +29,12 @@ from sphinx.util import logging
 from bookext.read.book import config, display_path, numbered_chapters
 from bookext.read.chapter import Chapter, read_chapter
 from bookext.read.deck import FORMULA, ROLE, Deck, Slide, deck_paths, faults, number_said, read_deck
-from bookext.read.kept import BUILD
+from bookext.read.kept import BUILD, remembered
 from bookext.read.labels import labels
 
 from .live import PAGE as LIVE
 from .live import PRESET
-from .math import render
+from .math import KATEX, RENDERED, render
 from .previews import ARTICLE, end_of, page_name
 
 LOGGER = logging.getLogger(__name__)
@@ -109,6 +111,12 @@ def equations(path: Path) -> dict[str | None, str]:
     return {equation.label: equation.tex for equation in read_chapter(path).equations}
 
 
+def written_tex(label: str) -> str:
+    """An equation of the book without the punctuation at its end; nothing where the label is none of an equation."""
+    tex = equations(labels()[label][0]).get(label, "") if label in labels() else ""
+    return re.sub(r"(?:\\[ ,;]|\s|[.,;:])+$", "", tex)
+
+
 class Writer:
     """What stands on one slide, as HTML."""
 
@@ -158,10 +166,10 @@ class Writer:
 
     def _tex(self, label: str, kind: str) -> str:
         self.book.place(label, kind)
-        tex = equations(labels()[label][0]).get(label)
-        if tex is None:
+        tex = written_tex(label)
+        if not tex:
             raise Missing(f"{{{kind}}}`{label}`: not an equation")
-        return re.sub(r"(?:\\[ ,;]|\s|[.,;:])+$", "", tex)
+        return tex
 
     def _formula(self, label: str) -> str:
         return self.formula(self._tex(label, "formula"))
@@ -305,10 +313,26 @@ def slide_html(book: Book, slide: Slide, before: float) -> str:
     return f'<section class="{kind}"{words}>\n{head}\n<div class="body">\n{writer.body()}\n</div>\n{links}\n{notes}\n</section>'
 
 
-def prerender(deck: Deck, macros: dict[str, str]) -> None:
-    """Render a deck's formulas in one call."""
-    text = "\n".join(f"{slide.title}\n{slide.body}\n{slide.notes}" for slide in deck.slides)
-    render([(tex, False) for tex in FORMULA.findall(ROLE.sub(" ", text))], macros)
+def prerender(decks: list[Deck], macros: dict[str, str]) -> None:
+    """Render the formulas of all decks in one call; what was rendered for the last build is not rendered again."""
+    wanted: dict[tuple[str, bool], None] = {}
+    for slide in (slide for deck in decks for slide in deck.slides):
+        text = f"{slide.title}\n{slide.body}\n{slide.notes}"
+        wanted |= {(tex, False): None for tex in FORMULA.findall(ROLE.sub(" ", text))}
+        for kind, label in ROLE.findall(text):
+            if kind in {"formula", "equation"} and (tex := written_tex(label.strip())):
+                wanted[tex, kind == "equation"] = None
+    formulas = list(wanted)
+    key = hashlib.sha256(
+        json.dumps([formulas, macros, KATEX.with_name("VERSION").read_text("utf8")]).encode()
+    ).hexdigest()[:16]
+    RENDERED.update(zip(formulas, remembered("deck-formulas", key, lambda: render(formulas, macros)), strict=True))
+
+
+@lru_cache(maxsize=1)
+def template() -> Template:
+    """The page around the slides."""
+    return Environment(loader=FileSystemLoader(THEME), autoescape=False).get_template("deck.html")
 
 
 def deck_html(book: Book, deck: Deck) -> tuple[str, list[str]]:
@@ -321,8 +345,7 @@ def deck_html(book: Book, deck: Deck) -> tuple[str, list[str]]:
             wrong.append(f"{display_path(deck.path)}:{slide.line}: {error.args[0]}")
         passed += slide.minutes
     title = Writer(book, deck.slides[0]).line(deck.title)
-    template = Environment(loader=FileSystemLoader(THEME), autoescape=False).get_template("deck.html")
-    page = template.render(deck=deck, title=title, slides=slides, docstitle=config()["title"])
+    page = template().render(deck=deck, title=title, slides=slides, docstitle=config()["title"])
     return page, wrong
 
 
@@ -331,9 +354,9 @@ def write_decks(site: Path) -> list[str]:
     macros = config()["sphinx"]["config"]["book_macros"]
     book, wrong = Book(site, macros), list[str]()
     (site / FOLDER).mkdir(exist_ok=True)
-    for path in deck_paths():
-        deck = read_deck(path)
-        prerender(deck, macros)
+    decks = [read_deck(path) for path in deck_paths()]
+    prerender(decks, macros)
+    for deck in decks:
         html, faulty = deck_html(book, deck)
         wrong += faults(deck) + faulty
         (site / FOLDER / f"{deck.name}.html").write_text(html, "utf8")

@@ -78,13 +78,19 @@ def homework_pages() -> list[Path]:
     return [page for page in book_pages() if page.parent == ROOT / "book" / "homework"]
 
 
-def questions(page: Path) -> Iterator[Task]:
-    """The questions of an assignment; what they refer to first is what they say one should read."""
+@lru_cache(maxsize=8)
+def questions(page: Path) -> list[Task]:
+    """The questions of an assignment; what they refer to is what they say one should read, if they say so."""
+    found = []
     for label, number, title, points, body in QUESTION.findall(page.read_text("utf8")):
         read = re.search(r"^\*Read:\*(.*)$", body, re.MULTILINE)
-        yield Task(label, f"{number}. {title}", int(points), tuple(REFERENCE.findall(read[1] if read else body)))
+        found.append(
+            Task(label, f"{number}. {title}", int(points), tuple(REFERENCE.findall(read[1] if read else body)))
+        )
+    return found
 
 
+@lru_cache(maxsize=1)
 def tasks_by_section() -> dict[Section, list[Task]]:
     """Of each section the exercises and questions about it: a task is about the sections that it refers to, of its own chapter if any."""
     found: dict[Section, list[Task]] = {section: [] for section in sections()}

@@ -174,6 +174,12 @@ def _dense(page: Path) -> str:
     return dense(page.read_text("utf8"))
 
 
+@lru_cache(maxsize=64)
+def _numbers(page: Path) -> set[str]:
+    """The numbers that a page's source has, whatever they are there for."""
+    return set(NUMBER.findall(page.read_text("utf8")))
+
+
 def dense(text: str) -> str:
     """Formulas that look alike are alike.
 
@@ -190,7 +196,7 @@ def typed_anew(slide: Slide) -> list[str]:
     bare = ROLE.sub(" ", text)
     formulas = [tex for tex in FORMULA.findall(bare) if not any(dense(tex.strip()) in _dense(page) for page in pages)]
     words = CODE.sub(" ", FORMULA.sub(" ", bare))
-    said = {number for page in pages[:-1] for number in NUMBER.findall(page.read_text("utf8"))}
+    said = {number for page in pages[:-1] for number in _numbers(page)}
     numbers = [n for n in NUMBER.findall(words) if n not in said and len(n) > 1]
     return [f"${tex}$" for tex in formulas] + numbers
 
