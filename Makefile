@@ -17,7 +17,7 @@ SIDE_BY_SIDE := -n auto --maxprocesses 4
 PYTEST := OMP_NUM_THREADS=1 $(PY) pytest -q -rs
 
 .DEFAULT_GOAL := help
-.PHONY: help book check format test extra stress rehearse quick notebooks homework term address pins serve bench clean
+.PHONY: help book check format test extra stress rehearse quick notebooks homework term address pins serve pdf offline epub bench clean
 
 # An environment that does not start (its Python was removed, or is another machine's) is made anew.
 ifneq ($(wildcard $(READY)),)
@@ -97,6 +97,15 @@ serve: book  ## show the site on http://127.0.0.1:8000 (PORT=… for another)
 
 pins: $(READY)  ## renew the pins of requirements.txt, as far as nothing blocks (PyTorch stays)
 	@$(RUN) bookext.run.pins
+
+pdf: book  ## the book as one PDF, for A4 and for Letter, into _build/paper (needs Chromium)
+	@$(RUN) bookext.pages.paper
+
+epub: book  ## the book as an EPUB, into _build/epub
+	@$(RUN) bookext.pages.epub
+
+offline: book  ## the site with slides, notebooks and the wheel as a zip that opens without a network, into _build/offline
+	@$(RUN) bookext.pages.offline
 
 bench: $(READY) extra  ## measure everything beside what one would use instead; writes bench/results.md
 	@$(RUN) bench

@@ -30,6 +30,8 @@ PAGES = (
     "layout",
     "search",
     "previews",
+    "decks",
+    "course",
     "finish",
 )
 

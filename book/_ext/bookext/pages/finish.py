@@ -22,7 +22,7 @@ CONTENT = re.compile(r'(<html [^>]*data-content=")[^"]*')
 # Of a live figure whose scripts do not run, its still is shown.
 STILL = ".live-plot:not(.live-still), .live-controls, .live-verdict, .live-data, .live-share { display: none !important; }\n"
 # What the build reads and no reader needs.
-UNSHIPPED = {*SHEETS, "katex/VERSION", "fonts/VERSION", "pyodide/VERSION"}
+UNSHIPPED = {*SHEETS, "katex/VERSION", "fonts/VERSION", "pyodide/VERSION", "reveal/VERSION"}
 
 
 @lru_cache(maxsize=1)
