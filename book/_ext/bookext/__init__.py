@@ -17,6 +17,7 @@ PAGES = (
     "math",
     "ledgerpage",
     "live",
+    "explore",
     "proof",
     "layout",
     "search",
