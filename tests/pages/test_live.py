@@ -32,7 +32,7 @@ NETWORK = """settings => {
   const bytes = v => btoa(Array.from(new Uint8Array(v.buffer), b => String.fromCharCode(b)).join(''));
   const signals = o => ({forward: bytes(Float64Array.from(o.forward)), backward: bytes(Float64Array.from(o.backward))});
   return {weights: weights.map(bytes), input: bytes(input), top: bytes(top), result: signals(result),
-          theory: signals(liveFigures[0].prediction()), overflow: result.overflow, zero: result.zero};
+          theory: signals(liveFigures[0].prediction()), overflow: result.overflow, zero: result.zero, undone: result.undone};
 }"""  # bytes, for JSON is slow and knows no Inf
 
 
@@ -53,7 +53,7 @@ class Live:
         assert len(self.W) == self.settings["depth"] and len(self.input) == len(self.top) == n
         self.forward, self.backward = (numbers(got["result"][k], np.float64) for k in ("forward", "backward"))
         self.theory = {k: numbers(v, np.float64) for k, v in got["theory"].items()}
-        self.overflow, self.zero = got["overflow"], got["zero"]
+        self.overflow, self.zero, self.undone = got["overflow"], got["zero"], got["undone"]
         self.activation = activations.get(self.settings["activation"])
 
     def net(self, dtype=torch.float32):
@@ -64,6 +64,12 @@ class Live:
             for layer, W in zip(net.layers, self.W, strict=True):
                 layer.weight.copy_(W)
         return net
+
+
+def come_near(tab):
+    """Scroll to the figure of a page, whose scripts load then."""
+    tab.locator(".live-figure").evaluate("e => e.scrollIntoView()")
+    tab.wait_for_function("window.liveFigures && liveFigures.length")
 
 
 @pytest.fixture(scope="module")
@@ -234,6 +240,8 @@ def rounded_passes(page, name):
     for W, z, out in zip(reversed(page.W), reversed(pre), reversed(h[1:]), strict=True):
         # as frameworks take it, a sigmoid's slope comes from the rounded output
         slope = out * (1 - out) if page.activation.name == "sigmoid" else page.activation.derivative(z)
+        if page.activation.name != "identity":
+            slope = slope + 0 * z.where(z.isnan(), 0.0)  # of a NaN no slope is known; torch's ReLU passes the gradient
         delta.insert(0, keep(W.T @ keep(delta[0] * slope)))
     return h, delta
 
@@ -268,6 +276,10 @@ def test_sixteen_bits_are_torchs_and_break_at_its_layer(tab, settings, name, see
     first = {"forward": formats.first_nonfinite(h), "backward": formats.first_nonfinite(delta[::-1])}
     expected = {"forward": -1 if first["forward"] is None else first["forward"],
                 "backward": -1 if first["backward"] is None else len(page.W) - first["backward"]}  # fmt: skip
+    assert page.undone == (settings.get("activation") != "identity" and any(v.isnan().any() for v in h))
+    if page.undone:
+        assert np.isnan(page.backward[:-1]).all() and np.isfinite(page.backward[-1])
+        expected["backward"] = -1
     assert page.overflow == expected
     assert page.zero["forward"] == next((t for t, v in enumerate(h) if not v.any()), -1)
     assert page.zero["backward"] == next((t for t, v in reversed(list(enumerate(delta))) if not v.any()), -1)
@@ -282,6 +294,23 @@ def test_sixteen_bits_are_torchs_and_break_at_its_layer(tab, settings, name, see
     assert page.overflow["forward"] == (-1 if found is None else found + 1)
 
 
+@pytest.mark.site
+def test_no_gradient_comes_from_above_a_nan(tab):
+    """He's weights times 1.5 in fp16: Inf - Inf is NaN some layers above the overflow, and nothing is drawn below it."""
+    page = Live(tab, scale=1.5, format="fp16", depth=100)
+    assert page.undone and page.overflow["forward"] > 0
+    words = tab.locator(".live-verdict").text_content()
+    assert "Backward: there is no gradient, for the forward signal is NaN from layer" in words
+    assert "L" not in (tab.locator(".live-curve.live-backward").get_attribute("d") or "")
+
+
+@pytest.mark.site
+@pytest.mark.parametrize("name", ("bf16", "fp32"))
+def test_a_depth_at_which_the_wide_formats_overflow_can_be_reached(tab, name):
+    page = Live(tab, scale=1.5, format=name, depth=live.DEPTHS[1], width=64)
+    assert 200 < page.overflow["forward"] <= 260
+
+
 # ---- For everyone
 
 
@@ -290,9 +319,12 @@ def test_only_pages_with_a_live_figure_load_it():
     for page in book_pages():
         name = page.relative_to(ROOT).with_suffix("").as_posix()
         html = (SITE / f"{name}.html").read_text("utf8")
+        assert ("live/live.js" in html) == ('class="live-figure"' in html) == (name in PAGES), name
         assert (
-            ("live/live.js" in html) == ("live/live.css" in html) == ('class="live-figure"' in html) == (name in PAGES)
-        ), name
+            ("live/load.js" in html)
+            == ("live/live.css" in html)
+            == ("<figure class=" in html and "data-scripts" in html)
+        )
 
 
 @pytest.mark.site
@@ -307,6 +339,7 @@ def test_presets_show_what_the_text_says(site, browser):
     tab = browser.new_page()
     for page, words in said.items():
         tab.goto(f"{site}/book/{page}.html", wait_until="load")
+        come_near(tab)
         assert words in tab.locator(".live-verdict").text_content(), page
     tab.close()
 
@@ -321,6 +354,7 @@ def test_figure_is_accessible_and_quiet(site, browser, page, scheme):
         tab = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
         noise, _ = listen(tab, site)
         tab.goto(f"{site}/{page}.html", wait_until="load")
+        come_near(tab)
         tab.evaluate("document.querySelectorAll('.live-figure details').forEach(d => d.open = true)")
         tab.wait_for_selector(".live-table td")
         report = Axe().run(tab, context=".live-figure", options={"resultTypes": ["violations"]}).response["violations"]
@@ -443,7 +477,7 @@ def test_a_setting_is_in_the_address(site, browser, scheme):
     kept = settings | {"activation": "relu", "format": "fp16", "depth": live.DEPTHS[1]}
     assert tab.evaluate("liveFigures[0].state()") == kept  # what cannot be, is left or brought within range
 
-    tab.wait_for_function("/depth=100/.test(document.querySelector('.live-alone').href)")
+    tab.wait_for_function("/depth=300/.test(document.querySelector('.live-alone').href)")
     tab.click(".live-share summary")
     with tab.expect_navigation():  # a question to the page while it is being replaced has no answer
         tab.click(".live-alone")

@@ -29,7 +29,7 @@ PAGES = sorted(
     for path in ROOT.glob(pattern)
 )
 FENCE = re.compile(r"^\s*(`{3,}|~{3,})(.*)$")
-FIGURE = "{live-figure}"  # its text is prose
+FIGURE = ("{live-figure}", "{explorable}")  # their text is prose
 NO_PROSE = re.compile(r"^\s*(#{1,6}\s|\([\w:.-]+\)=\s*$|\{[.#][^}]*\}\s*$|:[\w-]+:(\s|$)|:{3,}|\||<|%|---)")
 BEGINS = re.compile(r"^\s*([-*+]|\d+[.)])\s+")  # a list item
 ATOM = re.compile(  # what is read as one word: a role, code, a formula, the address of a link
@@ -53,14 +53,14 @@ def lines_of_prose(text: str) -> Iterator[str]:
     for number, line in enumerate(text.splitlines()):
         mark = FENCE.match(line)
         plain = re.sub(r"^>\s?", "", line)
-        equation = line.strip().startswith("$$") and (not fence or fence == FIGURE)
-        hidden = front or mark or equation or display or fence not in ("", FIGURE)
+        equation = line.strip().startswith("$$") and (not fence or fence in FIGURE)
+        hidden = front or mark or equation or display or fence not in ("", *FIGURE)
         yield "" if hidden or NO_PROSE.match(plain) else plain
         front = front and (number == 0 or line != "---")
         display ^= equation
         if mark and not fence:
-            fence = FIGURE if mark[2].startswith(FIGURE) else mark[1]
-        elif mark and not mark[2].strip() and (fence == FIGURE or mark[1].startswith(fence)):
+            fence = FIGURE[0] if mark[2].startswith(FIGURE) else mark[1]
+        elif mark and not mark[2].strip() and (fence in FIGURE or mark[1].startswith(fence)):
             fence = ""
 
 

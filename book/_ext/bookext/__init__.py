@@ -26,6 +26,7 @@ PAGES = (
     "math",
     "ledgerpage",
     "live",
+    "explore",
     "proof",
     "layout",
     "search",

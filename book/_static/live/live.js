@@ -49,11 +49,11 @@ window.liveFigures = [];
   }
 
   /** One sentence for each direction. */
-  function verdict({ forward, backward, overflow, zero }, theory, { format }) {
+  function verdict({ forward, backward, overflow, zero, nan, undone }, theory, { format }) {
     const up = forward.map((_, t) => t), reversed = (values) => [...values].reverse();
     return [
       `Forward: ${fate(forward, theory.forward, up, overflow.forward, zero.forward, format)}`,
-      `Backward: ${fate(reversed(backward), reversed(theory.backward), reversed(up), overflow.backward, zero.backward, format)}`,
+      undone ? `Backward: there is no gradient, for the forward signal is NaN from layer ${nan}.` : `Backward: ${fate(reversed(backward), reversed(theory.backward), reversed(up), overflow.backward, zero.backward, format)}`,
     ];
   }
 

@@ -9,8 +9,9 @@
 const liveSignal = (() => {
   // ---- Number formats ------------------------------------------------------------------------------------------
 
-  /** A binary format: significant digits, and the exponents of its smallest and largest normal numbers. */
-  function format(digits, minExponent, maxExponent) {
+  /** A binary format: significant digits, the exponents of its smallest and largest normal numbers, and, where they are not
+      the usual ones, its largest number and what lies beyond it. */
+  function format(digits, minExponent, maxExponent, largest, beyond = Infinity) {
     // Adding and subtracting 1.5 · 2^52 units in the last place leaves a float64 rounded to that place. The unit
     // depends on the exponent, and stays that of the smallest normal number below it: there lie the subnormals.
     const shift = Float64Array.from({ length: 2048 }, (_, biased) => {
@@ -18,23 +19,27 @@ const liveSignal = (() => {
       return 1.5 * 2 ** (52 + exponent - digits + 1);
     });
     const smallestNormal = 2 ** minExponent, unit = 2 ** (1 - digits);
-    return { shift, max: (2 - unit) * 2 ** maxExponent, smallestNormal, smallestSubnormal: smallestNormal * unit };
+    const max = largest ?? (2 - unit) * 2 ** maxExponent;
+    return { shift, digits, minExponent, max, beyond, smallestNormal, smallestSubnormal: smallestNormal * unit };
   }
 
-  const FORMATS = { fp32: format(24, -126, 127), fp16: format(11, -14, 15), bf16: format(8, -126, 127) };
+  const FORMATS = {
+    fp32: format(24, -126, 127), fp16: format(11, -14, 15), bf16: format(8, -126, 127),
+    e5m2: format(3, -14, 15), e4m3: format(4, -6, 8, 448, 448), // e4m3 has no Inf: torch's cast saturates
+  };
 
   const float = new Float64Array(1);
   const words = new Uint32Array(float.buffer); // words[1] holds the exponent: every browser's machine is little-endian
 
-  /** Rounds an array to a format in place, half to even; beyond its largest number, to Inf. */
-  function roundAll(values, { shift, max }) {
+  /** Rounds an array to a format in place, half to even; beyond its largest number, to Inf or where the format saturates. */
+  function roundAll(values, { shift, max, beyond }) {
     const bits = float, exponents = words; // local names are faster
     for (let k = 0; k < values.length; k++) {
       const x = values[k];
       bits[0] = x;
       const s = shift[(exponents[1] >>> 20) & 0x7ff];
       const rounded = x + s - s;
-      values[k] = Math.abs(rounded) > max ? rounded * Infinity : rounded; // NaN stays NaN
+      values[k] = Math.abs(rounded) > max ? Math.sign(rounded) * beyond : rounded; // NaN stays NaN
     }
     return values;
   }
@@ -51,14 +56,15 @@ const liveSignal = (() => {
 
   const normalDensity = (z) => Math.exp((-z * z) / 2) / Math.sqrt(2 * Math.PI);
 
-  // Each is [value at z, slope]. The slope may use the stored output h, as frameworks do: their tanh' is 1 - h².
+  // Each is [value at z, slope]. The slope may use the stored output h, as frameworks do: their tanh' is 1 - h². Where the value
+  // is NaN so is the slope, unlike frameworks' ReLU, which passes a gradient there as if the unit were active.
   const ACTIVATIONS = {
     identity: [(z) => z, () => 1],
     sigmoid: [(z) => 1 / (1 + Math.exp(-z)), (z, h) => h * (1 - h)],
     tanh: [Math.tanh, (z, h) => 1 - h * h],
-    relu: [(z) => (z < 0 ? 0 : z), (z, h) => (h <= 0 ? 0 : 1)],
+    relu: [(z) => (z < 0 ? 0 : z), (z, h) => (h > 0 ? 1 : 0 * h)],
     scaled_sigmoid: [(z) => 2 * Math.tanh(z / 2), (z, h) => 1 - (h * h) / 4],
-    leaky_relu: [(z) => (z > 0 ? z : 0.01 * z), (z) => (z > 0 ? 1 : 0.01)],
+    leaky_relu: [(z) => (z > 0 ? z : 0.01 * z), (z) => (z > 0 ? 1 : z <= 0 ? 0.01 : NaN)],
     softsign: [(z) => z / (1 + Math.abs(z)), (z) => 1 / (1 + Math.abs(z)) ** 2],
     gelu: [(z) => z * normalCdf(z), (z) => normalCdf(z) + z * normalDensity(z)],
   };
@@ -172,7 +178,8 @@ const liveSignal = (() => {
     return Math.sqrt(sum / v.length);
   }
 
-  /** Root mean square of h^t and δ^t for t = 0 … d, and the first layer, as the signal travels, where it broke. */
+  /** Root mean square of h^t and δ^t for t = 0 … d, and the first layer, as the signal travels, where it broke; and from where
+      up the forward signal is NaN, so that there is no gradient. */
   function propagate({ weights, input, top, activation, format: formatName }) {
     const depth = weights.length, n = input.length;
     const [value, slope] = ACTIVATIONS[activation];
@@ -202,11 +209,16 @@ const liveSignal = (() => {
       forward: h.findIndex(broken),
       backward: delta.findLastIndex(broken),
     });
+    const nan = h.findIndex((v) => v.some(Number.isNaN)); // from here up no slope is known, but a line's
+    const undone = nan >= 0 && activation !== "identity";
+    const overflow = firstLayer((v) => !v.every(Number.isFinite)); // -1 where there is none
+    if (undone) overflow.backward = -1;
     return {
       forward: h.map(rootMeanSquare),
       backward: delta.map(rootMeanSquare),
-      overflow: firstLayer((v) => !v.every(Number.isFinite)), // -1 where there is none
+      overflow,
       zero: firstLayer((v) => v.every((x) => x === 0)),
+      nan, undone,
     };
   }
 
@@ -265,5 +277,5 @@ const liveSignal = (() => {
     return { forward, backward };
   }
 
-  return { FORMATS, roundAll, ACTIVATIONS, INITIALISERS, netMaker, propagate, predict };
+  return { FORMATS, roundAll, ACTIVATIONS, INITIALISERS, uniforms, normals, gaussRule, netMaker, propagate, predict };
 })();

@@ -120,6 +120,9 @@ def directive(chapter: Chapter, name: str, title: str, body: list[str]) -> list[
     if name == "live-figure":
         url = page_url(chapter.path, options.get("name", "live"))
         return [f"**[Live figure]({url})**, on the web page, with sliders. {' '.join(inner).strip()}", ""]
+    if name == "explorable":
+        url = page_url(chapter.path, options.get("name", f"explore-{title}"))
+        return [f"**[Explorable figure]({url})**, on the web page. {' '.join(inner).strip()}", ""]
     if name == "exercise":
         shown = labels()[options["label"]][1]
         return [f"**{shown}{': ' + inline(chapter, title) if title else ''}**", "", *inner, ""]

@@ -20,7 +20,7 @@ STATIC = ROOT / "book" / "_static"
 SHEETS = ("katex/katex.min.css", "book.css")  # one is made of them
 CONTENT = re.compile(r'(<html [^>]*data-content=")[^"]*')
 # Of a live figure whose scripts do not run, its still is shown.
-STILL = ".live-plot:not(.live-still), .live-controls, .live-verdict, .live-data, .live-share { display: none !important; }\n"
+STILL = ".live-plot:not(.live-still), .live-controls, .live-verdict, .live-data, .live-share, .ex-presets { display: none !important; }\n"
 # What the build reads and no reader needs.
 UNSHIPPED = {*SHEETS, "katex/VERSION", "fonts/VERSION", "pyodide/VERSION", "reveal/VERSION"}
 

@@ -1,7 +1,7 @@
 """The live figure: ```` ```{live-figure} ```` puts the signal of a net, layer by layer, on a page, with controls.
 
 Options preset the controls; the content is the caption. The controls are plain HTML from here, so the page does not move
-when the scripts (``book/_static/live/``) start; pages without a live figure do not load them. One more page,
+when the scripts (``book/_static/live/``) start; :mod:`bookext.pages.explore` has them loaded. One more page,
 ``book/live.html``, holds the figure alone, to fill a screen or an ``<iframe>``.
 
     ```{live-figure}
@@ -51,7 +51,7 @@ INITIALISERS = {
 FORMATS = {"fp32": "fp32", "bf16": "bf16", "fp16": "fp16"}
 WIDTHS = {str(n): str(n) for n in (16, 32, 64, 128)}
 MENUS = {"activation": ACTIVATIONS, "initialiser": INITIALISERS, "format": FORMATS, "width": WIDTHS}
-DEPTHS, SCALES, SEEDS = (2, 100), (0.05, 20.0), (0, 9999)
+DEPTHS, SCALES, SEEDS = (2, 300), (0.05, 20.0), (0, 9999)
 PRESET: dict[str, Any] = {
     "depth": 30,
     "width": "64",
@@ -136,14 +136,6 @@ def depart(translator: Any, node: live_figure) -> None:
     translator.body[node["begin"] :] = [translator.builder.templates.render("figure.html", figure) + "\n"]
 
 
-def load_scripts(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
-    """The scripts and the style, on the pages that hold a live figure."""
-    if doctree is not None and next(doctree.findall(live_figure), None):
-        app.add_css_file("live/live.css")
-        app.add_js_file("live/signal.js", loading_method="defer")
-        app.add_js_file("live/live.js", loading_method="defer")
-
-
 def page_alone(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     """The page that holds the figure alone."""
     yield PAGE, {"title": "Live figure", **described("live", PRESET, "live.html")}, "live.html"
@@ -152,5 +144,4 @@ def page_alone(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
 def setup(app: Sphinx) -> None:
     app.add_directive("live-figure", LiveFigure)
     app.add_node(live_figure, html=(visit, depart))
-    app.connect("html-page-context", load_scripts)
     app.connect("html-collect-pages", page_alone)

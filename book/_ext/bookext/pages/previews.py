@@ -19,6 +19,7 @@ from sphinx.application import Sphinx
 
 from bookext.read.book import ROOT, book_pages
 
+from .explore import explorable
 from .live import live_figure
 from .search import NOTATION, plain_text, squeeze
 
@@ -135,7 +136,7 @@ def part(html: str, anchor: str) -> str:
         return f'<p class="preview-title">{html[start + len(opening) : html.index("</dt>", start)]}</p>' + (
             html[told.start() : end_of(html, told.start() + told[0].index("<"))] if told and told[1] == "p" else ""
         )
-    if tag == "figure" and "live-figure" in opening:
+    if tag == "figure" and ("live-figure" in opening or 'class="explore"' in opening):
         caption = html.index("<figcaption", start)
         return html[html.index(">", caption) + 1 : html.index("</figcaption>", caption)]
     shown = tag == "figure" or re.search(r'class="[^"]*\b(?:math|citation|exercise|admonition)\b', opening)
@@ -206,7 +207,7 @@ def link_symbols(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     known = symbols(app)
     for formula in list(doctree.findall(nodes.math)):
         text = formula.parent  # a live figure draws its own
-        if not isinstance(text, nodes.paragraph) or isinstance(text.parent, live_figure):
+        if not isinstance(text, nodes.paragraph) or isinstance(text.parent, live_figure | explorable):
             continue
         if place := known.get(formula.astext()):
             anchor, meaning = place

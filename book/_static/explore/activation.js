@@ -1,0 +1,252 @@
+/* Chapter 7: an activation given by a formula, beside its Taylor polynomial at 0, and what depth makes of it. */
+"use strict";
+
+explore.add((() => {
+  const { shown, line, dot, text, path, linear, multiples, step, clamp, range } = explore;
+
+  // ---- A formula in x, read into a tree and from there into functions ---------------------------------------------
+
+  const FUNCTIONS = ["exp", "log", "sqrt", "sin", "cos", "tanh", "erf", "sigmoid", "softplus", "relu", "abs"];
+
+  /** The tree of a formula: a number, "x", or [operation, …]. Throws the reason where it is none. */
+  function parse(formula) {
+    const tokens = formula.replaceAll("**", "^").replaceAll("−", "-").match(/\d+\.?\d*(?:e[+-]?\d+)?|\.\d+|[a-z]+|\S/gi) ?? [];
+    let at = 0;
+    const take = (token) => tokens[at] === token && ++at;
+    const sum = () => {
+      let left = product();
+      for (;;) {
+        if (take("+")) left = ["+", left, product()];
+        else if (take("-")) left = ["-", left, product()];
+        else return left;
+      }
+    };
+    const product = () => {
+      let left = signed();
+      for (;;) {
+        if (take("*")) left = ["*", left, signed()];
+        else if (take("/")) left = ["/", left, signed()];
+        else return left;
+      }
+    };
+    const signed = () => (take("-") ? ["-", 0, signed()] : take("+") ? signed() : raised());
+    const raised = () => {
+      const base = atom();
+      return take("^") ? ["^", base, signed()] : base;
+    };
+    const bracket = () => {
+      const inner = sum();
+      if (!take(")")) throw new Error("a bracket is not closed");
+      return inner;
+    };
+    const atom = () => {
+      const token = tokens[at++];
+      if (token === undefined) throw new Error("something is missing at the end");
+      if (/^[.\d]/.test(token)) return Number(token);
+      if (token === "x" || token === "z") return "x";
+      if (token === "pi") return Math.PI;
+      if (token === "(") return bracket();
+      if (!FUNCTIONS.includes(token)) throw new Error(`“${token}” is not known; there are x, + − * / ^ and ${FUNCTIONS.join(", ")}`);
+      if (!take("(")) throw new Error(`${token} needs a bracket`);
+      return [token, bracket()];
+    };
+    const tree = sum();
+    if (at < tokens.length) throw new Error(`“${tokens[at]}” was not expected`);
+    return tree;
+  }
+
+  const erf = (x) => { // a series whose terms are of one sign
+    if (Math.abs(x) > 6) return Math.sign(x);
+    let term = x, total = x;
+    for (let k = 1; Math.abs(term) > 1e-17 * Math.abs(total); k++) total += term *= (2 * x * x) / (2 * k + 1);
+    return (2 / Math.sqrt(Math.PI)) * Math.exp(-x * x) * total;
+  };
+  const VALUES = {
+    ...Object.fromEntries(["exp", "log", "sqrt", "sin", "cos", "tanh", "abs"].map((name) => [name, Math[name]])),
+    erf, sigmoid: (x) => 1 / (1 + Math.exp(-x)), softplus: (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x))), relu: (x) => (x < 0 ? 0 : x),
+  };
+
+  /** The function of a tree. */
+  function valueOf(tree) {
+    if (typeof tree === "number") return () => tree;
+    if (tree === "x") return (x) => x;
+    const [name, ...parts] = tree, [f, g] = parts.map(valueOf);
+    if (name === "+") return (x) => f(x) + g(x);
+    if (name === "-") return (x) => f(x) - g(x);
+    if (name === "*") return (x) => f(x) * g(x);
+    if (name === "/") return (x) => f(x) / g(x);
+    if (name === "^") return (x) => f(x) ** g(x);
+    const outer = VALUES[name];
+    return (x) => outer(f(x));
+  }
+
+  // A series is an array of Taylor coefficients. A function follows from its derivative: f(u)' = f'(u) u'.
+  const times = (a, b) => a.map((_, n) => { let s = 0; for (let k = 0; k <= n; k++) s += a[k] * b[n - k]; return s; });
+  const over = (a, b) => {
+    const c = [];
+    a.forEach((x, n) => { let s = x; for (let k = 0; k < n; k++) s -= c[k] * b[n - k]; c.push(s / b[0]); });
+    return c;
+  };
+  /** f(u), given f at the point and, from the coefficients of f so far, those of its derivative. */
+  function integrated(u, start, slope) {
+    const f = [start];
+    for (let n = 1; n < u.length; n++) {
+      const g = slope(f);
+      let s = 0;
+      for (let k = 1; k <= n; k++) s += k * u[k] * g[n - k];
+      f.push(s / n);
+    }
+    return f;
+  }
+  const less = (a, b) => a.map((x, n) => x - b[n]), cut = (a, like) => a.slice(0, like.length);
+  const one = (like) => like.map((_, n) => (n ? 0 : 1));
+  const SERIES = {
+    exp: (u) => integrated(u, Math.exp(u[0]), (f) => f),
+    log: (u) => integrated(u, Math.log(u[0]), (f) => over(one(f), cut(u, f))),
+    tanh: (u) => integrated(u, Math.tanh(u[0]), (f) => less(one(f), times(f, f))),
+    sigmoid: (u) => integrated(u, VALUES.sigmoid(u[0]), (f) => less(f, times(f, f))),
+    erf: (u) => integrated(u, erf(u[0]), (f) => SERIES.exp(times(cut(u, f), cut(u, f)).map((x) => -x)).map((x) => (2 * x) / Math.sqrt(Math.PI))),
+    softplus: (u) => integrated(u, VALUES.softplus(u[0]), (f) => SERIES.sigmoid(cut(u, f))),
+    sin: (u) => integrated(u, Math.sin(u[0]), (f) => SERIES.cos(cut(u, f))),
+    cos: (u) => integrated(u, Math.cos(u[0]), (f) => SERIES.sin(cut(u, f)).map((x) => -x)),
+    sqrt: (u) => raised(u, 0.5),
+    relu: (u) => (u[0] > 0 ? u : u[0] < 0 ? u.map(() => 0) : u.every((x) => x === 0) ? u : u.map(() => NaN)),
+    abs: (u) => (u[0] > 0 ? u : u[0] < 0 ? u.map((x) => -x) : u.every((x) => x === 0) ? u : u.map(() => NaN)),
+  };
+  function raised(u, p) {
+    if (Number.isInteger(p) && p >= 0 && p <= 40) {
+      let f = one(u);
+      for (let k = 0; k < p; k++) f = times(f, u);
+      return f;
+    }
+    return integrated(u, u[0] ** p, (f) => over(f.map((x) => p * x), cut(u, f)));
+  }
+  /** The series of a tree whose x is the series u. */
+  function seriesOf(tree, u) {
+    if (typeof tree === "number") return u.map((_, n) => (n ? 0 : tree));
+    if (tree === "x") return u;
+    const [name, ...parts] = tree, [f, g] = parts.map((part) => seriesOf(part, u));
+    if (name === "+") return f.map((x, n) => x + g[n]);
+    if (name === "-") return less(f, g);
+    if (name === "*") return times(f, g);
+    if (name === "/") return over(f, g);
+    if (name === "^") return g.slice(1).every((x) => x === 0) ? raised(f, g[0]) : SERIES.exp(times(g, SERIES.log(f)));
+    return SERIES[name](f);
+  }
+
+  // ---- Mean field: as labs.propagation computes it -------------------------------------------------------------------
+
+  const meanSquare = (f, q) => {
+    const { z, weight } = liveSignal.gaussRule(), root = Math.sqrt(q);
+    let total = 0;
+    for (let k = 0; k < z.length; k++) total += weight[k] * f(root * z[k]) ** 2;
+    return total;
+  };
+  const ROUNDING = 1e-12;
+
+  function fixedPoint(value, w, b) {
+    const growth = (q) => (w * w * meanSquare(value, q) + b * b) / q - 1;
+    let q = 1, start = growth(1), sign = start < 0 ? -1 : 1;
+    if (Math.abs(start) < ROUNDING) return 1;
+    while (sign * growth(q) > -ROUNDING) {
+      q *= 2 ** sign;
+      if (!(q > 1e-30 && q < 1e30)) return sign < 0 ? 0 : Infinity;
+    }
+    let [low, high] = [q, q / 2 ** sign].sort((a, b) => a - b);
+    const rises = growth(high) > 0;
+    for (let k = 0; k < 50; k++) {
+      const middle = (low + high) / 2;
+      [low, high] = growth(middle) > 0 === rises ? [low, middle] : [middle, high];
+    }
+    return (low + high) / 2;
+  }
+
+  const REACH = 4;
+  function compute({ formula, order, w, b }) {
+    let tree;
+    try { tree = parse(formula); } catch (error) { return { error: error.message, order, w, b }; }
+    const value = valueOf(tree), slope = (x) => seriesOf(tree, [x, 1])[1];
+    if (!range(17).every((k) => Number.isFinite(value(k - 8)))) return { error: "it is not finite everywhere between −8 and 8", order, w, b };
+    const coefficients = seriesOf(tree, range(order + 1).map((n) => (n === 1 ? 1 : 0)));
+    const polynomial = (x) => coefficients.reduceRight((sum, c) => sum * x + c, 0);
+    const smooth = coefficients.every(Number.isFinite), q = fixedPoint(value, w, b), inside = clamp(q, 1e-30, 1e30);
+    const chi = w * w * meanSquare((x) => (x === 0 ? slope(1e-300) || 0 : slope(x)), inside);
+    const depth = Math.abs(chi - 1) < ROUNDING ? Infinity : chi ? -1 / Math.log(chi) : 0;
+    const qs = range(41).map((k) => k / 10), map = qs.map((q) => w * w * meanSquare(value, q) + b * b);
+    return {
+      order, w, b, coefficients, smooth, q, chi, depth, gain: 1 / Math.sqrt(meanSquare(value, 1)), qs, map,
+      remainder: [-1, 1].map((x) => value(x) - polynomial(x)), value, polynomial,
+    };
+  }
+
+  // ---- Drawing -------------------------------------------------------------------------------------------------------
+
+  function boxes({ width, height }) {
+    const wide = width > 480, each = wide ? (width - 30) / 2 : width, tall = wide ? height : height / 2;
+    const box = (x, y) => ({ left: x + 34, right: x + each - 8, top: y + 26, bottom: y + tall - 34 });
+    return [box(0, 0), wide ? box(each + 30, 0) : box(0, height / 2)];
+  }
+  function axes({ left, right, top, bottom }, x, y, [x0, x1], [y0, y1]) {
+    let out = "";
+    for (const k of multiples(x0, x1, step((x1 - x0) / 5))) out += line(x(k), top, x(k), bottom) + text(x(k), bottom + 15, shown(k, 2));
+    for (const k of multiples(y0, y1, step((y1 - y0) / 5))) out += line(left, y(k), right, y(k)) + text(left - 5, y(k) + 4, shown(k, 2), { anchor: "end" });
+    return out;
+  }
+
+  function draw(result, size) {
+    const [first, second] = boxes(size);
+    if (result.error) return text(size.width / 2, 60, "no activation");
+    const { value, polynomial, smooth, order, q, map, qs } = result, points = range(161).map((k) => (2 * REACH * k) / 160 - REACH);
+    const heights = points.map(value), reach = clamp(1.1 * Math.max(...heights.map(Math.abs), 1), 1.2, 6);
+    const x = linear([-REACH, REACH], [first.left, first.right]), y = linear([-reach, reach], [first.bottom, first.top]);
+    const seen = (v) => (Math.abs(v) <= reach ? v : NaN);
+    let out = text(first.left - 30, first.top - 12, "activation, and Taylor polynomial at 0 (dashed)", { anchor: "start" });
+    out += axes(first, x, y, [-REACH, REACH], [-reach, reach]) + line(x(0), first.top, x(0), first.bottom, "axis") + line(first.left, y(0), first.right, y(0), "axis");
+    out += path(points.map((p, k) => [x(p), y(seen(heights[k]))]), "forward-line");
+    if (smooth) out += path(points.map((p) => [x(p), y(seen(polynomial(p)))]), "theory");
+    out += text((first.left + first.right) / 2, first.bottom + 30, smooth ? `order ${order}` : "no Taylor series at 0");
+    const top = 4, u = linear([0, 4], [second.left, second.right]), v = linear([0, top], [second.bottom, second.top]);
+    out += text(second.left - 30, second.top - 12, "variance after a layer, by that before", { anchor: "start" }) + axes(second, u, v, [0, 4], [0, top]);
+    out += path([[u(0), v(0)], [u(4), v(4)]], "theory") + path(qs.map((each, k) => [u(each), map[k] <= top ? v(map[k]) : NaN]), "forward-line");
+    let at = 1, stairs = [[u(1), v(0)]]; // from variance 1, layer after layer
+    for (const k of range(30)) {
+      const next = result.w ** 2 * meanSquare(value, at) + result.b ** 2;
+      if (!(next <= top)) break;
+      stairs.push([u(at), v(next)], [u(next), v(next)]);
+      if (Math.abs(next - at) < 1e-3) break;
+      at = next;
+    }
+    out += path(stairs, "stairs");
+    if (q <= 4) out += dot(u(q), v(q), 5, "backward-dot") + text(clamp(u(q) + 9, 0, second.right - 66), clamp(v(q) + 16, second.top + 12, second.bottom - 6), `q* = ${q < 1e-9 ? 0 : shown(q)}`, { anchor: "start", kind: "backward-text" });
+    return out + text(second.right, second.bottom + 30, "*q* before", { anchor: "end" });
+  }
+
+  const polynomialWords = (c) => c.map((a, n) => [a, n]).filter(([a]) => Math.abs(a) > 1e-12)
+    .map(([a, n]) => `${n && Math.abs(Math.abs(a) - 1) < 1e-9 ? (a < 0 ? "−" : "") : shown(a)}${n ? "\u00a0x" : ""}${n > 1 ? explore.superscript(n) : ""}`).join(" + ").replaceAll("+ −", "− ") || "0";
+  function words(result) {
+    if (result.error) return `Not understood: ${result.error}.`;
+    const { order, coefficients, smooth, remainder, gain, q, chi, depth, w } = result;
+    const series = smooth ? `Up to order ${order} it is ${polynomialWords(coefficients)}, off by ${shown(remainder[1], 2)} at 1 and ${shown(remainder[0], 2)} at −1.` : "At 0 it has a kink, or no series.";
+    const far = Math.abs(chi - 1) < 1e-9 ? "χ₁ is 1: gradients keep their size" : chi === 0 ? "χ₁ is 0: no gradient passes a layer" : depth > 0 ? `χ₁ = ${shown(chi)}: the mean square of a gradient falls by e in ${shown(depth)} layers` : `χ₁ = ${shown(chi)}: the mean square of a gradient grows by e in ${shown(-depth)} layers`;
+    return `${series} Its gain is ${shown(gain)}. At the scale ${shown(w)} the variance ${q < 1e-9 ? "dies out" : q === Infinity ? "grows without end" : `settles at ${shown(q)}`}; there ${far}.`;
+  }
+
+  return {
+    name: "activation", title: "design an activation", height: [320, 560],
+    controls: [
+      { name: "formula", kind: "field", label: "Formula in *x*", value: "4/(1 + exp(-x)) - 2" },
+      { name: "order", kind: "slider", label: "Taylor order", low: 0, high: 9, step: 1, whole: true, value: 3 },
+      { name: "w", kind: "slider", label: "Scale *σ*_w_", low: 0.1, high: 4, step: 0.01, value: 1 },
+      { name: "b", kind: "slider", label: "Bias *σ*_b_", low: 0, high: 1, step: 0.01, value: 0 },
+    ],
+    presets: [
+      ["scaled sigmoid", {}], ["sigmoid", { formula: "1/(1 + exp(-x))" }], ["tanh", { formula: "tanh(x)" }], ["ReLU, He’s scale", { formula: "relu(x)", w: 1.4142135623730951 }],
+      ["GELU", { formula: "x*(1 + erf(x/sqrt(2)))/2", w: 1.5 }], ["softsign", { formula: "x/(1 + abs(x))" }], ["a sine", { formula: "sin(x)", w: 1.5 }],
+    ],
+    compute, draw, words,
+    table: (result) => ({
+      caption: "The variance after a layer, by that before it; then the Taylor coefficients", head: ["variance before, or power", "variance after, or coefficient"],
+      rows: result.error ? [["none", "none"]] : [...result.qs.map((q, k) => [shown(q, 2), result.map[k]]), ...result.coefficients.map((c, n) => [`x${explore.superscript(n)}`, c])],
+    }),
+  };
+})());

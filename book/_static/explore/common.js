@@ -1,0 +1,345 @@
+/* What the explorables share: words for numbers, scales and axes, the controls, and what moves them.
+
+   An explorable is one object, given to `explore.add`:
+     name, title, height of the drawing in pixels: a number, or one for wide and one for narrow pages
+     controls            sliders, choices, menus, fields; their first values are the preset
+     presets             [label, {some settings}]: buttons that set several controls at once
+     compute(state)      the numbers, from the settings alone
+     draw(result, size)  the drawing as SVG text; the page is built with it, so it needs no browser
+     words(result)       one or two sentences on what is seen
+     table(result)       { caption, head, rows }: the numbers behind the drawing
+     handles(result, size)  what can be dragged: { x, y, drag(x, y) → some settings }
+
+   The build calls `explore.html`, the browser mounts every `.explore` of the page. For tests and the curious,
+   `explore.mounted` holds an object for each: name, state(), set({…}), result(). */
+"use strict";
+
+const explore = (() => {
+  const specs = {}, mounted = [];
+
+  // ---- Words and numbers ---------------------------------------------------------------------------------------
+
+  const superscript = (n) => String(n).replace(/[-\d]/g, (c) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(c)]);
+  const escaped = (text) => String(text).replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]);
+
+  /** A number as prose writes it, to `digits` digits: 0.707, −6.4, 3.1 × 10⁻⁵. */
+  function shown(x, digits = 3) {
+    if (Number.isNaN(x)) return "NaN";
+    if (x < 0) return `−${shown(-x, digits)}`;
+    if (x === Infinity) return "Inf";
+    if (x === 0) return "0";
+    const [mantissa, exponent] = x.toExponential(digits - 1).split("e").map(Number);
+    const short = (value) => (value.includes(".") ? value.replace(/\.?0+$/, "") : value);
+    if (exponent > -4 && exponent < 6) return short(exponent < digits ? x.toPrecision(digits) : x.toFixed(0));
+    return `${short(mantissa.toFixed(digits - 1))}\u00a0×\u00a010${superscript(exponent)}`;
+  }
+
+  // ---- Drawing: everything is text, so that the build can draw too -------------------------------------------------
+
+  const tag = (name, attributes, inner = "") =>
+    `<${name}${Object.entries(attributes).map(([key, value]) => ` ${key}="${typeof value === "number" ? +value.toFixed(2) : value}"`).join("")}>${inner}</${name}>`;
+  const line = (x1, y1, x2, y2, kind = "grid") => tag("line", { x1, y1, x2, y2, class: `ex-${kind}` });
+  const rect = (x, y, width, height, kind, more = {}) =>
+    tag("rect", { x: Math.min(x, x + width), y: Math.min(y, y + height), width: Math.abs(width), height: Math.abs(height), class: `ex-${kind}`, ...more });
+  const dot = (cx, cy, r, kind) => tag("circle", { cx, cy, r, class: `ex-${kind}` });
+  /** Text; `anchor` is start, middle or end. What stands between underscores is a subscript, between stars italic. */
+  const text = (x, y, words, { anchor = "middle", kind = "label", ...more } = {}) => tag("text", { x, y, "text-anchor": anchor, class: `ex-${kind}`, ...more }, marked(words));
+  const marked = (words) => escaped(words)
+    .replace(/\*([^*\s]+)\*/g, '<tspan class="ex-math">$1</tspan>')
+    .replace(/_([^_]+)_/g, '<tspan dy="3" class="ex-sub">$1</tspan><tspan dy="-3">\u200b</tspan>');
+  /** A line through points; it is broken where a point is null or not finite. */
+  function path(points, kind, more = {}) {
+    let d = "", pen = "M";
+    for (const point of points) {
+      const drawable = point && Number.isFinite(point[0]) && Number.isFinite(point[1]);
+      if (drawable) d += `${pen}${point[0].toFixed(1)} ${point[1].toFixed(1)}`;
+      pen = drawable ? "L" : "M";
+    }
+    return tag("path", { d, class: `ex-${kind}`, ...more });
+  }
+  /** An arrow with a head of `size` pixels. */
+  function arrow(x1, y1, x2, y2, kind, size = 8) {
+    const length = Math.hypot(x2 - x1, y2 - y1), head = Math.min(size, length);
+    if (!(length > 0.5)) return "";
+    const [ux, uy] = [(x2 - x1) / length, (y2 - y1) / length], [bx, by] = [x2 - ux * head, y2 - uy * head];
+    const side = (s) => `${(bx - s * uy * head * 0.45).toFixed(1)} ${(by + s * ux * head * 0.45).toFixed(1)}`;
+    return line(x1, y1, bx, by, kind) + tag("path", { d: `M${x2.toFixed(1)} ${y2.toFixed(1)}L${side(1)}L${side(-1)}Z`, class: `ex-${kind} ex-head` });
+  }
+
+  /** A scale from the values [low, high] to pixels; its `back` goes the other way. */
+  function linear([low, high], [from, to]) {
+    const scale = (value) => from + ((to - from) * (value - low)) / (high - low);
+    scale.back = (pixel) => low + ((high - low) * (pixel - from)) / (to - from);
+    return scale;
+  }
+  function log([low, high], range) {
+    const inner = linear([Math.log10(low), Math.log10(high)], range), scale = (value) => inner(Math.log10(value));
+    scale.back = (pixel) => 10 ** inner.back(pixel);
+    return scale;
+  }
+  /** Steps of 1, 2, 5, 10, 20 …, the smallest that is at least `least`. */
+  function step(least) {
+    const power = 10 ** Math.floor(Math.log10(least));
+    return [1, 2, 5, 10].find((k) => k * power >= least * 0.999) * power;
+  }
+  function multiples(low, high, by) {
+    const found = [];
+    for (let k = Math.ceil(low / by - 1e-9); k * by <= high + by * 1e-9; k++) found.push(k * by);
+    return found;
+  }
+  const power = (k) => (k === 0 ? "1" : `10${superscript(k)}`);
+  const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
+  const sum = (values) => values.reduce((a, b) => a + b, 0);
+  const range = (n) => Array.from({ length: n }, (_, k) => k);
+
+  /** Heights moved apart to at least `gap`, in their order, between two ends. */
+  function apart(heights, gap, top, bottom) {
+    const order = range(heights.length).sort((a, b) => heights[a] - heights[b]), at = heights.map((y) => clamp(y, top, bottom));
+    order.forEach((k, j) => { if (j) at[k] = Math.max(at[k], at[order[j - 1]] + gap); });
+    let floor = bottom;
+    for (const k of order.reverse()) {
+      at[k] = Math.min(at[k], floor);
+      floor = at[k] - gap;
+    }
+    return at;
+  }
+
+  /** Grid lines and labels of a vertical axis over powers of ten. */
+  function decades(y, [low, high], left, right, least = 24) {
+    const by = Math.max(1, step(Math.abs((least * (high - low)) / (y(10 ** high) - y(10 ** low)))));
+    return multiples(low, high, by).map((k) => line(left, y(10 ** k), right, y(10 ** k)) + text(left - 6, y(10 ** k) + 4, power(Math.round(k)), { anchor: "end" })).join("");
+  }
+
+  // ---- Controls ------------------------------------------------------------------------------------------------
+  // { name, kind, label, value } and for its kind: slider { low, high, step, log }, choice and menu { options: { value: label } },
+  // field { } for text, seed { }.
+
+  const digits = (value) => Number(value.toPrecision(4));
+  /** A number as a field holds it: short, and read back exactly. */
+  const written = (x) => (typeof x !== "number" || x === 0 || (Math.abs(x) >= 1e-3 && Math.abs(x) < 1e6) ? String(x) : x.toExponential().replace("e+", "e"));
+
+  function control(spec, id) {
+    const { name, kind, label, value } = spec, own = `${id}-${name}`;
+    const plain = label.replace(/[*_]/g, "");
+    if (kind === "slider") {
+      const at = (x) => (spec.log ? Math.log10(x) : x);
+      const step = spec.log ? 0.01 : spec.step;
+      const ends = spec.log ? [Math.floor(at(spec.low) / step) * step, Math.ceil(at(spec.high) / step) * step] : [spec.low, spec.high];
+      return `<div class="live-control ex-slider"><label for="${own}">${html(label)}</label>` +
+        `<input type="range" id="${own}" data-for="${name}" min="${+ends[0].toFixed(4)}" max="${+ends[1].toFixed(4)}" step="${step}" value="${+at(value).toFixed(4)}">` +
+        `<input type="number" name="${name}" aria-label="${plain}, exact" min="${spec.low}" max="${spec.high}" step="${spec.whole ? 1 : "any"}" value="${written(value)}"></div>`;
+    }
+    if (kind === "choice") {
+      const each = Object.entries(spec.options).map(([key, words]) =>
+        `<label><input type="radio" name="${name}" value="${key}"${key === value ? " checked" : ""}><span>${html(words)}</span></label>`);
+      return `<fieldset class="ex-choice"><legend>${html(label)}</legend>${each.join("")}</fieldset>`;
+    }
+    if (kind === "menu") {
+      const each = Object.entries(spec.options).map(([key, words]) => `<option value="${key}"${key === value ? " selected" : ""}>${escaped(words)}</option>`);
+      return `<div class="live-control"><label for="${own}">${html(label)}</label><select id="${own}" name="${name}">${each.join("")}</select></div>`;
+    }
+    if (kind === "seed") {
+      return `<div class="live-control ex-seed"><label for="${own}">${html(label)}</label><input type="number" id="${own}" name="${name}" min="0" max="9999" step="1" value="${value}"></div>`;
+    }
+    return `<div class="live-control ex-field"><label for="${own}">${html(label)}</label><input type="text" id="${own}" name="${name}" value="${escaped(value)}" spellcheck="false" autocapitalize="off"></div>`;
+  }
+  /** The marks of `marked`, as HTML. */
+  const html = (words) => escaped(words).replace(/\*([^*]+)\*/g, '<i class="live-math">$1</i>').replace(/_([^_]+)_/g, "<sub>$1</sub>");
+
+  const preset = (spec) => Object.fromEntries(spec.controls.map(({ name, value }) => [name, value]));
+  const heights = ({ height }) => (Array.isArray(height) ? height : [height, height]);
+
+  /** The whole figure for a page that is being built, drawn with the preset. */
+  function build(name, id, caption) {
+    const spec = specs[name], result = spec.compute(preset(spec)), [wide, narrow] = heights(spec), size = { width: 640, height: wide };
+    const buttons = (spec.presets ?? []).map(([label], k) => `<button type="button" data-preset="${k}">${html(label)}</button>`).join("");
+    const seed = spec.controls.some(({ kind }) => kind === "seed");
+    const words = spec.words(result);
+    return `<figure class="explore" id="${id}" data-explore="${name}"><figcaption>${caption}</figcaption>
+${buttons && `<div class="ex-presets" role="group" aria-label="Settings to begin with">${buttons}</div>`}
+<svg class="ex-plot" role="img" viewBox="0 0 ${size.width} ${size.height}" style="--wide: ${wide}px; --narrow: ${narrow}px" aria-label="${escaped(words)}"><g>${spec.draw(result, size)}</g><g class="ex-handles"></g></svg>
+<p class="ex-words">${escaped(words)}</p><p class="live-hidden" role="status"></p>
+<form class="live-controls" autocomplete="off" aria-label="Settings: ${spec.title}">
+${spec.controls.map((each) => control(each, id)).join("\n")}
+<div class="live-buttons">${seed ? '<button type="button" class="ex-draw">Draw anew</button>' : ""}<button type="reset">Reset</button></div></form>
+<details class="live-data"><summary>The numbers as a table</summary><div class="live-table" role="region" tabindex="0" aria-label="The numbers: ${spec.title}"></div>
+<p><a class="ex-link" href="#${id}">Link to these settings</a></p></details>
+<noscript><p>To change its settings, the figure needs JavaScript.</p></noscript></figure>`;
+  }
+
+  function table({ caption, head, rows }) {
+    const row = ([first, ...rest]) => `<tr><th scope="row">${escaped(first)}</th>${rest.map((cell) => `<td>${escaped(typeof cell === "number" ? shown(cell, 4) : cell)}</td>`).join("")}</tr>`;
+    return `<table><caption>${escaped(caption)}</caption><thead><tr>${head.map((words) => `<th scope="col">${escaped(words)}</th>`).join("")}</tr></thead><tbody>${rows.map(row).join("")}</tbody></table>`;
+  }
+
+  // ---- State: in the form, and in the address ------------------------------------------------------------------
+
+  function read(form, controls) {
+    const state = {};
+    for (const { name, kind, value, low = 0, high = 9999, whole } of controls) {
+      const field = form.elements[name];
+      state[name] = field.value;
+      if (kind !== "slider" && kind !== "seed") continue;
+      const typed = field.value === "" || Number.isNaN(Number(field.value)) ? value : Number(field.value);
+      state[name] = clamp(whole || kind === "seed" ? Math.round(typed) : typed, low, high); // what is half typed or out of range counts as the nearest number allowed
+    }
+    return state;
+  }
+
+  /** Puts settings into the form; those that it does not offer are left out. */
+  function write(form, controls, state) {
+    for (const { name, kind, options } of controls.filter((each) => each.name in state)) {
+      const field = form.elements[name], value = state[name];
+      const numeric = kind === "slider" || kind === "seed";
+      if (options ? !(value in options) : numeric && (value === "" || !Number.isFinite(Number(value)))) continue;
+      field.value = written(value);
+    }
+  }
+
+  function readAddress(id) {
+    const [name, query] = location.hash.slice(1).split("?");
+    return name === id && query ? Object.fromEntries(new URLSearchParams(query)) : null;
+  }
+
+  // ---- An explorable on a page ---------------------------------------------------------------------------------
+
+  function mount(figure) {
+    const spec = specs[figure.dataset.explore], { controls } = spec, find = (selector) => figure.querySelector(selector);
+    const form = find("form"), svg = find("svg"), [drawing, knobs] = svg.children, size = {}, first = preset(spec);
+    let state, result, waiting = 0, settling, held = null, handles = [];
+
+    function paint() {
+      if (!size.width) return; // out of sight
+      drawing.innerHTML = spec.draw(result, size);
+      handles = spec.handles?.(result, size) ?? [];
+      while (knobs.children.length > handles.length) knobs.lastChild.remove();
+      handles.forEach(({ x, y }, k) => {
+        const knob = knobs.children[k] ?? knobs.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "circle"));
+        for (const [key, value] of Object.entries({ cx: x.toFixed(1), cy: y.toFixed(1), r: 8, class: "ex-handle" })) knob.setAttribute(key, value);
+      });
+    }
+
+    function update() {
+      waiting = 0;
+      state = read(form, controls);
+      result = spec.compute(state);
+      for (const slider of form.querySelectorAll("[data-for]")) {
+        const { log: logarithmic } = controls.find(({ name }) => name === slider.dataset.for), value = state[slider.dataset.for];
+        slider.value = logarithmic ? Math.log10(value) : value;
+        slider.setAttribute("aria-valuetext", shown(value));
+      }
+      find(".ex-words").textContent = spec.words(result);
+      paint();
+    }
+
+    /** What need not follow every step of a slider: the screen reader's words, the table, the link, the address. */
+    function settle(changed) {
+      const words = spec.words(result), address = `#${figure.id}?${new URLSearchParams(state)}`;
+      svg.setAttribute("aria-label", words);
+      find(".ex-link").href = address;
+      if (find(".live-data").open) find(".live-table").innerHTML = table(spec.table(result));
+      if (!changed) return;
+      find("[role=status]").textContent = words;
+      history.replaceState(history.state, "", address);
+    }
+    function settleSoon() {
+      clearTimeout(settling);
+      settling = setTimeout(settle, 300, true);
+    }
+    function changed() {
+      waiting ||= requestAnimationFrame(update);
+      settleSoon();
+    }
+    function set(some) {
+      write(form, controls, some);
+      update();
+      settleSoon();
+    }
+
+    function measure() {
+      const { width } = svg.parentElement.getBoundingClientRect(), padding = getComputedStyle(svg.parentElement);
+      size.width = Math.round(width - parseFloat(padding.paddingLeft) - parseFloat(padding.paddingRight) - 2);
+      size.height = Math.round(svg.getBoundingClientRect().height);
+      svg.setAttribute("viewBox", `0 0 ${size.width} ${size.height}`);
+    }
+    function followAddress() {
+      const asked = readAddress(figure.id);
+      if (asked) write(form, controls, asked);
+      if (!asked && state) return; // the address is of another place on the page
+      update();
+      settle(false);
+    }
+
+    form.addEventListener("input", ({ target }) => {
+      const spec = controls.find(({ name }) => name === target.dataset.for);
+      if (spec) {
+        const asked = spec.log ? 10 ** target.value : Number(target.value), field = form.elements[spec.name], old = Number(field.value);
+        const whole = Math.round(asked) === old ? old + Math.sign(asked - old) : Math.round(asked); // a step of the slider is a step
+        field.value = written(clamp(spec.whole ? whole : digits(asked), spec.low, spec.high));
+      }
+      changed();
+    });
+    form.addEventListener("reset", () => setTimeout(changed)); // the fields change after the event
+    form.addEventListener("submit", (event) => event.preventDefault());
+    figure.addEventListener("click", ({ target }) => {
+      const button = target.closest("[data-preset], .ex-draw");
+      if (button?.dataset.preset) set({ ...first, ...spec.presets[button.dataset.preset][1] });
+      else if (button) set({ seed: (state.seed + 1) % 10000 });
+    });
+    find(".live-data").addEventListener("toggle", () => settle(false));
+
+    // Handles: the nearest within a finger's reach is taken; the sliders do the same for the keyboard.
+    const place = ({ clientX, clientY }) => {
+      const box = svg.getBoundingClientRect();
+      return [clientX - box.left, clientY - box.top];
+    };
+    const near = (event) => {
+      const [x, y] = place(event), away = handles.map((handle) => Math.hypot(handle.x - x, handle.y - y));
+      return handles[away.findIndex((d) => d < 24 && d === Math.min(...away))] ?? null;
+    };
+    svg.addEventListener("touchstart", (event) => { if (near(event.touches[0])) event.preventDefault(); }, { passive: false }); // the page stays
+    svg.addEventListener("pointerdown", (event) => {
+      held = near(event); // as it was when taken: a scale that follows the hand would run away from it
+      if (!held) return void spec.press?.(result, size, ...place(event), set);
+      svg.setPointerCapture(event.pointerId);
+      event.preventDefault();
+    });
+    svg.addEventListener("pointermove", (event) => {
+      if (held === null) return;
+      write(form, controls, held.drag(...place(event)));
+      changed();
+    });
+    for (const end of ["pointerup", "pointercancel"]) svg.addEventListener(end, () => { held = null; });
+
+    window.addEventListener("hashchange", followAddress);
+    // On paper stands the preset, which the text describes.
+    let before = null;
+    window.addEventListener("beforeprint", () => {
+      if (before) return;
+      before = state;
+      write(form, controls, first);
+      update();
+    });
+    window.addEventListener("afterprint", () => {
+      if (before) write(form, controls, before);
+      before = null;
+      update();
+    });
+    new ResizeObserver(() => {
+      const { width } = size;
+      measure();
+      if (size.width !== width) paint();
+    }).observe(figure);
+
+    measure();
+    followAddress();
+    mounted.push({ name: spec.name, figure, state: () => ({ ...state }), set, result: () => result });
+  }
+
+  function add(spec) {
+    specs[spec.name] = spec;
+    if (typeof document !== "undefined") document.querySelectorAll(`.explore[data-explore=${spec.name}]`).forEach(mount);
+  }
+
+  return { add, build, mounted, specs, preset, shown, superscript, tag, line, rect, dot, text, path, arrow, linear, log, step, multiples, power, decades, apart, clamp, sum, range };
+})();

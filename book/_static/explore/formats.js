@@ -1,0 +1,159 @@
+/* Chapter 2: the number line of five formats, where a number lands on it, and a product of equal factors. */
+"use strict";
+
+explore.add((() => {
+  const { shown, tag, line, rect, dot, text, path, arrow, linear, log, step, multiples, power, decades, clamp, range } = explore;
+  const { FORMATS, roundAll } = liveSignal;
+  const NAMES = ["fp32", "bf16", "fp16", "e5m2", "e4m3"], WHOLE = [1e-48, 1e41], cell = new Float64Array(1);
+
+  function round(value, format) {
+    cell[0] = value;
+    return roundAll(cell, format)[0];
+  }
+  /** As torch casts a float64: to the narrower formats through fp32. */
+  const cast = (value, format) => round(round(value, FORMATS.fp32), format);
+
+  const classify = (value, rounded, f) => (value > f.max ? "beyond max" : rounded === 0 ? "zero" : rounded < f.smallestNormal ? "subnormal" : "normal");
+
+  /** The running product until it no longer changes: where it first does what. labs: overflow_depth, underflow_depth, sticking_point. */
+  function follow(factor, f) {
+    let value = 1, previous = -1, at = 0;
+    const r = cast(factor, f);
+    while (value !== previous && at < 2 ** 17) [previous, value, at] = [value, cast(value * r, f), at + 1];
+    return { last: value, from: at - 1 };
+  }
+
+  function compute({ number, decades, format, factor, steps }) {
+    const landed = Object.fromEntries(NAMES.map((name) => {
+      const f = FORMATS[name], value = cast(number, f);
+      return [name, { value, error: value / number - 1, kind: classify(number, value, f) }];
+    }));
+    const f = FORMATS[format], r = cast(factor, f), product = [1], once = [1], exact = [1];
+    for (const k of range(steps)) {
+      product.push(cast(product[k] * r, f));
+      exact.push(factor ** (k + 1));
+      once.push(cast(factor ** (k + 1), f));
+    }
+    return { number, decades, format, factor, steps, landed, product, once, exact, end: follow(factor, f) };
+  }
+
+  const frame = ({ width, height }) => ({ left: 44, right: width - 12, rows: 26, row: 38, axis: 26 + 5 * 38, top: 286, bottom: height - 34 });
+  const place = ({ number, decades }, size) => {
+    const { left, right } = frame(size), half = decades / 2;
+    return log(decades > 60 ? WHOLE : [number * 10 ** -half, number * 10 ** half], [left, right]);
+  };
+
+  /** The numbers of a format from low to high, or null where they are too many to be seen. */
+  function numbers(f, low, high) {
+    low = Math.max(low, f.smallestSubnormal);
+    high = Math.min(high, f.max);
+    const ulp = (v) => 2 ** (Math.max(Math.floor(Math.log2(v)), f.minExponent) - f.digits + 1);
+    const octaves = Math.max(0, Math.log2(high / Math.max(low, f.smallestNormal)));
+    if (!(low <= high)) return [];
+    if (octaves * 2 ** (f.digits - 1) > 130 || (low < f.smallestNormal && (Math.min(high, f.smallestNormal) - low) / f.smallestSubnormal > 130)) return null;
+    const found = [];
+    for (let v = Math.ceil(low / ulp(low)) * ulp(low); v <= high; v += ulp(v)) found.push(v);
+    return found;
+  }
+
+  function drawLine(result, size) {
+    const { left, right, rows, row, axis } = frame(size), x = place(result, size), [low, high] = [x.back(left), x.back(right)];
+    let out = "";
+    NAMES.forEach((name, k) => {
+      const f = FORMATS[name], y = rows + row * k + 14, height = 15, chosen = name === result.format;
+      const piece = (from, to, kind) => (to > from ? rect(x(from), y, x(to) - x(from), height, kind) : "");
+      const each = numbers(f, low, high), { value, error, kind } = result.landed[name];
+      if (each) {
+        const start = Math.max(low, f.smallestSubnormal), end = Math.min(high, f.max);
+        out += end > start ? line(x(start), y + height, x(end), y + height, "axis") : "";
+        for (const v of each) out += line(x(v), y, x(v), y + height, v < f.smallestNormal ? "tick ex-pale" : "tick");
+      } else {
+        out += piece(Math.max(low, f.smallestSubnormal), Math.min(high, f.smallestNormal), "bar ex-pale");
+        out += piece(Math.max(low, f.smallestNormal), Math.min(high, f.max), "bar");
+      }
+      const lost = kind === "zero" ? "0, all is lost" : value === Infinity ? "Inf" : Math.abs(error) < 1e-12 ? `${shown(value, 4)}, exactly`
+        : `${shown(value, 4)}, ${error > 0 ? "+" : ""}${shown(100 * error, 2)}\u2009%`;
+      out += text(4, y - 4, name, { anchor: "start", kind: chosen ? "strong" : "label" });
+      out += text(right, y - 4, `→ ${lost}${kind === "subnormal" && size.width > 480 ? " (subnormal)" : ""}`, { anchor: "end", kind: chosen ? "strong" : "label" });
+      if (value >= low && value <= high && value > 0) out += dot(x(value), y + height / 2, 4, "backward-dot");
+      else if (value === 0) out += arrow(left - 4, y + height / 2, left - 24, y + height / 2, "backward-line");
+      else if (value === Infinity) out += text(right + 1, y + height / 2 + 4, "∞", { anchor: "start", kind: "backward-text" });
+    });
+    out += line(x(result.number), rows - 4, x(result.number), axis, "mark");
+    if (x.back(right) / x.back(left) > 30) {
+      const ends = [Math.log10(low), Math.log10(high)], by = Math.max(1, step((46 * (ends[1] - ends[0])) / (right - left)));
+      for (const k of multiples(...ends, by)) out += line(x(10 ** k), axis, x(10 ** k), axis + 4, "axis") + text(x(10 ** k), axis + 17, power(Math.round(k)));
+    } else {
+      const by = step((high / result.number - low / result.number) / (right - left) * 90);
+      for (const d of multiples(low / result.number - 1, high / result.number - 1, by)) {
+        const at = x(result.number * (1 + d)), words = Math.abs(d) < by / 2 ? "your number" : `${d > 0 ? "+" : ""}${shown(100 * Number(d.toPrecision(6)), 3)}\u2009%`;
+        out += line(at, axis, at, axis + 4, "axis") + text(clamp(at, 24, size.width - 24), axis + 17, words);
+      }
+    }
+    return out + line(left, axis, right, axis, "axis");
+  }
+
+  function drawProduct({ format, factor, steps, product, once, exact }, size) {
+    const { left, right, top, bottom } = frame(size), f = FORMATS[format];
+    const ends = [Math.floor(Math.log10(f.smallestSubnormal)) - 2, Math.ceil(Math.log10(f.max)) + 1];
+    const x = linear([0, steps], [left, right]), y = log(ends.map((k) => 10 ** k), [bottom, top]);
+    const inside = (v, k) => (v > 0 && v < Infinity && v >= 10 ** ends[0] && v <= 10 ** ends[1] ? [x(k), y(v)] : null);
+    let out = text(4, top - 12, `product of factors ${shown(factor)} in ${format} (log scale)`, { anchor: "start" });
+    out += rect(left, y(f.smallestNormal), right - left, y(f.smallestSubnormal) - y(f.smallestNormal), "wash");
+    out += rect(left, top, right - left, y(f.max) - top, "hatch") + rect(left, y(f.smallestSubnormal / 2), right - left, bottom - y(f.smallestSubnormal / 2), "hatch");
+    out += decades(y, ends, left, right, 30);
+    for (const k of multiples(0, steps, Math.max(1, step((50 * steps) / (right - left))))) out += text(x(k), bottom + 16, k);
+    out += text(right, bottom + 31, "number of factors *k*", { anchor: "end" });
+    out += path(exact.map(inside), "theory");
+    out += path(product.map(inside), "backward-line");
+    const each = Math.ceil(steps / 120);
+    once.forEach((v, k) => {
+      const at = k % each === 0 && inside(v, k);
+      if (at) out += dot(...at, 2, "forward-dot");
+    });
+    const broke = product.findIndex((v) => v === Infinity || v === 0);
+    if (broke > 0) out += line(x(broke), top, x(broke), bottom, "mark") + text(clamp(x(broke), left + 40, right - 40), top + 14, `${product[broke] ? "Inf" : "0"} at step ${broke}`, { kind: "backward-text" });
+    return out;
+  }
+
+  function words({ number, format, factor, landed, end, once, steps }) {
+    const { value, error, kind } = landed[format], off = Math.abs(100 * error);
+    const first = kind === "zero" ? `${shown(number)} becomes 0 in ${format}.` : value === Infinity ? `${shown(number)} becomes Inf in ${format}.`
+      : `${shown(number)} becomes ${shown(value, 4)} in ${format}${off < 1e-10 ? ", exactly" : `, off by ${shown(off, 2)}\u2009%`}${kind === "subnormal" ? ": it is subnormal" : kind === "beyond max" ? ": the format saturates" : ""}.`;
+    const then = end.last === Infinity ? `is Inf from step ${end.from}` : end.last === 0 ? `is 0 from step ${end.from}` : `stays at ${shown(end.last, 4)} from step ${end.from}`;
+    const gone = once.findIndex((v) => v === 0 || v === Infinity);
+    return `${first} The product of factors ${shown(factor)}, rounded at every step, ${then}; rounded once it is ${gone > 0 ? `${once[gone] ? "Inf" : "0"} from step ${gone}` : `still ${shown(once[steps], 4)} at step ${steps}`}.`;
+  }
+
+  const slider = (name, label, low, high, value, more = {}) => ({ name, kind: "slider", label, low, high, value, log: true, ...more });
+  return {
+    name: "formats", title: "number line of formats", height: 480,
+    controls: [
+      { name: "format", kind: "choice", label: "Format", value: "fp16", options: Object.fromEntries(NAMES.map((name) => [name, name])) },
+      slider("number", "Your number", 1e-46, 1e40, 1e-6),
+      slider("decades", "Decades in sight", 1e-6, 90, 90),
+      slider("factor", "Factor", 0.1, 10, 1.5),
+      { name: "steps", kind: "slider", label: "Steps", low: 5, high: 300, step: 1, whole: true, value: 40 },
+    ],
+    presets: [
+      ["×\u20091.5 in fp16", {}], ["×\u20090.8 in fp16", { factor: 0.8, steps: 120 }], ["the same in bf16", { factor: 0.8, steps: 300, format: "bf16", decades: 0.1 }],
+      ["10⁻⁶, near by", { decades: 0.2 }], ["fp8: e4m3", { format: "e4m3", number: 0.3, decades: 2, steps: 20 }],
+    ],
+    compute, words,
+    draw: (result, size) => drawLine(result, size) + drawProduct(result, size),
+    table: ({ number, format, landed, product, once, exact }) => ({
+      caption: `First where ${shown(number, 4)} lands in each format; then the product after k factors in ${format}`,
+      head: ["format, or k", "rounded, or running product", "relative error, or rounded once", "exact"],
+      rows: [...NAMES.map((name) => [name, landed[name].value, landed[name].error, number]), ...product.map((v, k) => [k, v, once[k], exact[k]])],
+    }),
+    handles(result, size) {
+      const x = place(result, size), { rows } = frame(size);
+      return [{ x: x(result.number), y: rows - 10, drag: (px) => ({ number: Number(clamp(x.back(px), 1e-46, 1e40).toPrecision(4)) }) }];
+    },
+    /** A press on the line drops the number there. */
+    press(result, size, px, py, set) {
+      const { left, right, axis } = frame(size);
+      if (py < axis + 20 && px >= left && px <= right) set({ number: Number(place(result, size).back(px).toPrecision(4)) });
+    },
+  };
+})());

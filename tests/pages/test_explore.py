@@ -1,0 +1,298 @@
+"""The explorables in a real browser: everyone can use them, they load where they are, and are drawn within a frame.
+
+That their numbers are those of labs: ``test_explore_numbers``.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import statistics
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import pytest
+from bookext.notebook import generator as notebooks
+from bookext.pages import explore
+from bookext.read.book import ROOT, book_pages
+from bookext.read.chapter import read_chapter
+from support import SITE, listen
+
+PLACES = {
+    name: page
+    for page in book_pages()
+    for name in re.findall(r"^```\{explorable\} (\w+)", page.read_text("utf8"), re.MULTILINE)
+}
+LIVE = ROOT / "book/_static/live"
+
+
+def address(name: str) -> str:
+    return PLACES[name].relative_to(ROOT).with_suffix(".html").as_posix()
+
+
+def alone(name: str) -> str:
+    """The address of a page with nothing but the explorable, styled as the book's, on the disk."""
+    sheets = (SITE / "_static/site.css", explore.STATIC / "live/live.css")
+    links = "".join(f'<link rel="stylesheet" href="{sheet.as_uri()}">' for sheet in sheets)
+    loaded = "".join(f'<script src="{(explore.STATIC / s).as_uri()}"></script>' for s in explore.scripts(name))
+    figure = explore.figure(name, f"explore-{name}").replace("<!-- caption -->", "<p>A caption.</p>")
+    page = (
+        f'<!doctype html><html lang="en" data-theme="light"><meta charset="utf-8"><title>One</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">{links}'
+        f"<body><main><article><h1>One</h1>{figure}</article></main>{loaded}"
+    )
+    path = Path(tempfile.gettempdir()) / f"explore-{name}-{os.getpid()}.html"
+    path.write_text(page, "utf8")
+    return path.as_uri()
+
+
+def open_page(browser, name, theme="light", **options):
+    """A tab with an explorable alone, and a handle on it in the page as ``one``."""
+    tab = browser.new_page(**options)
+    tab.goto(f"{alone(name)}#explore-{name}", wait_until="load")
+    tab.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
+    tab.evaluate(f"window.one = explore.mounted.find(e => e.name === '{name}')")
+    return tab
+
+
+def touched(session, kind, *points):
+    """A finger in the browser."""
+    found = [{"x": x, "y": y} for x, y in points]
+    session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": found})
+
+
+@pytest.fixture(params=list(explore.NEEDS))
+def name(request):
+    return request.param
+
+
+def test_each_stands_on_one_page():
+    assert set(PLACES) == set(explore.NEEDS)
+    scripts = {path.stem for path in (explore.STATIC / "explore").glob("*.js")} - {"common"}
+    assert scripts >= set(explore.NEEDS)
+
+
+def test_a_notebook_has_a_link_and_a_figure_of_the_preset(name):
+    chapter = read_chapter(PLACES[name])
+    text = notebooks.convert(PLACES[name])
+    cells = json.loads(text)["cells"]
+    at = next(k for k, cell in enumerate(cells) if "[Explorable figure]" in "".join(cell["source"]))
+    assert f"{notebooks.page_url(chapter.path, f'explore-{name}')})**" in "".join(cells[at]["source"])
+    assert cells[at + 1]["cell_type"] == "code" and cells[at + 1]["metadata"]["tags"] == ["remove-cell"]
+
+
+def test_all_scripts_together_are_small():
+    scripts = [*(explore.STATIC / "explore").glob("*.js"), *LIVE.glob("*.js")]
+    assert sum(len(gzip.compress(path.read_bytes(), 6)) for path in scripts) <= 60_000
+
+
+@pytest.mark.site
+def test_only_pages_with_an_explorable_load_it():
+    for page in book_pages():
+        html = (SITE / page.relative_to(ROOT).with_suffix(".html")).read_text("utf8")
+        held = {name for name in PLACES if PLACES[name] == page}
+        assert ("explore/common.js" in html) == bool(held), page
+        assert set(re.findall(r'data-explore="(\w+)"', html)) == held
+        assert {name for name in explore.NEEDS if f"explore/{name}.js" in html} == held
+
+
+@pytest.mark.site
+def test_it_works_in_its_page(site, browser, name):
+    """The figure stands there as it was tested alone, and moves; nothing is asked for elsewhere."""
+    assert explore.figure(name, f"explore-{name}").partition("<!-- caption -->")[2] in (SITE / address(name)).read_text(
+        "utf8"
+    )
+    tab = browser.new_page(viewport={"width": 375, "height": 800})
+    noise, _ = listen(tab, site)
+    tab.goto(f"{site}/{address(name)}", wait_until="load")
+    assert (
+        not tab.evaluate("typeof explore !== 'undefined'")
+        or tab.locator(f"[data-explore={name}]").bounding_box()["y"] < 2000
+    )
+    one = tab.locator(f"[data-explore={name}]")
+    one.evaluate("e => e.scrollIntoView()")
+    tab.wait_for_function("typeof explore !== 'undefined' && explore.mounted.length")
+    svg, words = one.locator("svg"), one.locator(".ex-words")
+    height, said = (
+        tab.evaluate(f"document.querySelector('[data-explore={name}] svg').style.height"),
+        words.text_content(),
+    )
+    one.locator("[data-preset]").last.click()
+    tab.wait_for_function(
+        "([name, said]) => document.querySelector(`[data-explore=${name}] .ex-words`).textContent !== said",
+        arg=[name, said],
+    )
+    assert svg.bounding_box()["height"] == height and noise == []
+    tab.close()
+
+
+@pytest.mark.site
+@pytest.mark.parametrize("theme", ("light", "dark"))
+def test_it_is_accessible_and_fits(browser, name, theme):
+    from axe_playwright_python.sync_playwright import Axe
+
+    for width in (320, 1280):
+        tab = open_page(browser, name, theme, viewport={"width": width, "height": 800})
+        tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+        tab.wait_for_selector("td")
+        report = Axe().run(tab, context=".explore", options={"resultTypes": ["violations"]}).response["violations"]
+        assert [f"{v['id']}: {n['html'][:200]}" for v in report for n in v["nodes"]] == []
+        for preset in range(tab.locator("[data-preset]").count()):
+            tab.locator("[data-preset]").nth(preset).click()
+            outside = tab.evaluate(
+                """[...document.querySelectorAll('.explore *')].filter(e => {
+                     const box = e.getBoundingClientRect(), drawn = !e.closest('.live-table, [clip-path]') && e.tagName !== 'g';
+                     return drawn && box.width && (box.right > innerWidth + 1 || box.left < -1);
+                   }).map(e => e.outerHTML.slice(0, 200))"""
+            )
+            assert outside == [], (preset, width)
+            sizes = "[...document.querySelectorAll('.explore text')].map(e => parseFloat(getComputedStyle(e).fontSize))"
+            assert min(tab.evaluate(sizes)) >= 11
+        tab.close()
+
+
+@pytest.mark.site
+def test_keyboard_table_and_reset(browser, name):
+    tab = open_page(browser, name, reduced_motion="reduce")
+    one = tab.locator(f"[data-explore={name}]")
+    drawing, first = one.locator("svg > g").first, tab.evaluate("one.state()")
+    before = drawing.inner_html()
+    unnamed = (
+        "e => [...e.querySelectorAll('input, select, textarea')].filter(f => !f.labels.length && !f.ariaLabel).length"
+    )
+    assert one.evaluate(unnamed) == 0
+    for field in one.locator("form :is(input[type=range], select, input[type=radio]:checked)").all():
+        if not field.is_visible() and field.get_attribute("type") != "radio":
+            continue
+        state = tab.evaluate("one.state()")
+        field.focus()
+        for key in ("ArrowRight", "ArrowDown", "ArrowLeft"):  # at one end two of them do nothing
+            tab.keyboard.press(key)
+            tab.wait_for_timeout(60)
+            if tab.evaluate("one.state()") != state:
+                break
+        assert tab.evaluate("one.state()") != state, field.evaluate("e => e.outerHTML")
+    assert drawing.inner_html() != before
+    words = one.locator(".ex-words").inner_text()
+    tab.wait_for_function("one.figure.querySelector('[role=status]').textContent")
+    assert one.locator("svg").get_attribute("aria-label") and words
+    one.locator(".live-data summary").focus()
+    tab.keyboard.press("Enter")
+    one.locator("td").first.wait_for()
+    assert one.locator("tbody tr").count() >= 3
+    one.locator("button[type=reset]").focus()
+    tab.keyboard.press("Enter")
+    tab.wait_for_function("first => JSON.stringify(one.state()) === JSON.stringify(first)", arg=first)
+    assert drawing.inner_html() == before
+    assert tab.evaluate("document.getAnimations().length") == 0
+    tab.close()
+
+
+@pytest.mark.site
+@pytest.mark.parametrize("touch", (False, True))
+def test_handles_can_be_dragged(browser, name, touch):
+    """By a mouse and by a finger, whose page stays where it is."""
+    context = browser.new_context(viewport={"width": 375 if touch else 1280, "height": 900}, has_touch=touch)
+    tab = open_page(context, name)
+    svg = tab.locator(f"[data-explore={name}] svg")
+    svg.scroll_into_view_if_needed()
+    if not svg.locator(".ex-handle").count():
+        return
+    for k in range(svg.locator(".ex-handle").count()):
+        state, box = tab.evaluate("one.state()"), svg.locator(".ex-handle").nth(k).bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        passed = tab.evaluate("scrollY")
+        if touch:
+            send = partial(touched, context.new_cdp_session(tab))
+            send("touchStart", (x, y))
+            for far in (8, 16, 27):
+                send("touchMove", (x - far, y + far))
+            send("touchEnd")
+        else:
+            tab.mouse.move(x, y)
+            tab.mouse.down()
+            tab.mouse.move(x - 27, y + 27, steps=3)
+            tab.mouse.up()
+        tab.wait_for_timeout(100)
+        assert tab.evaluate("one.state()") != state
+        assert tab.evaluate("scrollY") == passed
+    context.close()
+
+
+@pytest.mark.site
+def test_a_setting_is_in_the_address(browser, name):
+    tab = open_page(browser, name)
+    errors: list[str] = []
+    tab.on("pageerror", lambda e: errors.append(str(e)))
+    first = tab.evaluate("one.state()")
+    tab.locator(f"[data-explore={name}] [data-preset]").last.click()
+    changed = tab.evaluate("one.state()")
+    assert changed != first
+    tab.wait_for_function("/\\?/.test(location.hash)")
+    tab.reload()
+    mounted = f"explore.mounted.find(e => e.name === '{name}')"
+    tab.wait_for_function(mounted)
+    assert tab.evaluate(f"{mounted}.state()") == changed
+    tab.evaluate(f"location.hash = '#explore-{name}?nonsense=1&seed=x&{next(iter(first))}=none'")
+    tab.wait_for_timeout(100)
+    assert set(tab.evaluate(f"{mounted}.state()")) == set(first) and errors == []
+    tab.close()
+
+
+@pytest.mark.site
+def test_still_and_print(browser, name):
+    """Without scripts the preset's drawing stands there, as high as with them; on paper too, whatever the reader has set."""
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(alone(name), wait_until="load")
+    one = page.locator(".explore")
+    height = one.locator("svg").bounding_box()["height"]
+    assert height > 150 and one.locator("svg > g").first.inner_html()
+    words = one.locator(".ex-words").inner_text()
+    context.close()
+
+    tab = open_page(browser, name)
+    one = tab.locator(".explore")
+    assert one.locator(".ex-words").inner_text() == words and one.locator("svg").bounding_box()["height"] == height
+    one.locator("[data-preset]").last.click()
+    set_by_hand = tab.evaluate("one.state()")
+    tab.emulate_media(media="print")
+    tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert one.locator(".ex-words").inner_text() == words and not one.locator("form").is_visible()
+    tab.emulate_media(media="screen")
+    tab.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert tab.evaluate("one.state()") == set_by_hand
+    tab.close()
+
+
+@pytest.mark.rehearsal
+@pytest.mark.site
+def test_a_move_is_drawn_within_a_frame(browser, name):
+    """CPU time of the page's main thread for each of 200 moves of the first slider, all that a move does included."""
+    tab = open_page(browser, name)
+    session = tab.context.new_cdp_session(tab)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def used():
+        return next(
+            m["value"] for m in session.send("Performance.getMetrics")["metrics"] if m["name"] == "TaskDuration"
+        )
+
+    move = """part => new Promise(done => {
+      const slider = one.figure.querySelector('[data-for]');
+      slider.value = +slider.min + (slider.max - slider.min) * part;
+      slider.dispatchEvent(new Event('input', {bubbles: true}));
+      requestAnimationFrame(() => requestAnimationFrame(done));
+    })"""
+    times = []
+    for k in range(230):
+        before = used()
+        tab.evaluate(move, k * 0.37 % 1)
+        times.append(1000 * (used() - before))
+    late = statistics.quantiles(times[30:], n=20)[-1]
+    print(f"{name}: 95th percentile of a move {late:.1f} ms")
+    assert late <= 16
+    tab.close()
