@@ -6,6 +6,7 @@ The tag is what notebooks install ``labs`` from and what the launch buttons open
 """
 
 import argparse
+import json
 import re
 import sys
 from collections.abc import Callable
@@ -118,7 +119,11 @@ def version_of(tag: str) -> str | None:
 
 def quoted(value: str) -> str:
     """A value as YAML reads it back: a tag such as 1.10 would else be a number."""
-    return value if yaml.safe_load(f"x: {value}") == {"x": value} else f'"{value}"'
+    try:
+        plain = yaml.safe_load(f"x: {value}") == {"x": value}
+    except yaml.YAMLError:
+        plain = False
+    return value if plain else json.dumps(value, ensure_ascii=False)
 
 
 # Every place that states an address, a version or an author: the file, the line with a gap for the value, and how it is written.
