@@ -85,12 +85,12 @@ homework: $(READY)  ## write the students' homework pages and their .ipynb from 
 
 term: $(READY)  ## a new term's own numbers: make term SALT=2027-spring (instructors)
 	@test -d instructor || { echo 'The masters are not in this copy: a term begins in the private one.' >&2; exit 1; }
-	@$(RUN) instructor.term '$(SALT)'
+	@$(RUN) instructor.term "$$SALT"
 	@$(RUN) instructor.release
 	@$(RUN) bookext.notebook.generator
 
 address: $(READY)  ## for a fork: make address URL=https://github.com/you/name [TAG=v0.1.0] [SITE=…] [AUTHOR=…]
-	@$(RUN) bookext.notebook.address '$(URL)' $(if $(TAG),--tag '$(TAG)') $(if $(SITE),--site '$(SITE)') $(if $(AUTHOR),--author '$(AUTHOR)')
+	@$(RUN) bookext.notebook.address "$$URL" $${TAG:+--tag "$$TAG"} $${SITE:+--site "$$SITE"} $${AUTHOR:+--author "$$AUTHOR"}
 
 serve: book  ## show the site on http://127.0.0.1:8000 (PORT=… for another)
 	@$(RUN) bookext.run.serve '$(PORT)'

@@ -357,7 +357,7 @@ def test_links_are_those_of_the_host(host, source, report):
 @pytest.mark.parametrize(
     "given, message",
     [
-        ("git@github.com:you/book.git", "write https://github.com/you/name"),
+        ("git@github.com:you/book.git", "make address URL=https://github.com/you/name"),
         ("https://github.com/you", "no repository on GitHub"),
         ("https://github.com/you/book?x=1", "says more than where"),
         ("https://github.com/you/book#readme", "says more than where"),

@@ -145,6 +145,7 @@ FAILURES: dict[str, tuple[Callable[[Copy], None], str, str, str]] = {
     "no address": (nothing, f"{MAKE} address", "make address URL=", "https://github.com/you/name"),
     "an address of ssh": (nothing, f"{MAKE} address URL=git@github.com:you/name.git", "git@github.com", "https://github.com/you/name"),
     "a tag with a blank": (nothing, f"{MAKE} address URL=https://github.com/you/name TAG='v1 0'", "v1 0", "TAG=v1.0.0"),
+    "an address with a quote": (nothing, f"{MAKE} address URL=\"https://github.com/o'neil/name\"", "o'neil", "https://github.com/you/name"),
     "a full disk": (nothing, f"{MAKE} notebooks FULL=yes", "File too large", "free some space"),
 }  # fmt: skip
 FOR_INSTRUCTORS: dict[str, tuple[Callable[[Copy], None], str, str, str]] = {
