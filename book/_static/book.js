@@ -62,10 +62,9 @@ const watch = new ResizeObserver((entries) => {
     } else if (target !== document.activeElement) for (const name of ["tabindex", "role", "aria-label"]) target.removeAttribute(name);
   }
 });
-for (const scroller of scrollers) watch.observe(scroller);
-document.fonts.addEventListener("loadingdone", () => { // a formula is wider in its own type, and its box is not
-  for (const scroller of scrollers) { watch.unobserve(scroller); watch.observe(scroller); }
-});
+const measure = () => { for (const scroller of scrollers) { watch.unobserve(scroller); watch.observe(scroller); } };
+measure();
+document.fonts.addEventListener("loadingdone", measure); // another font makes a formula wider, and its box stays as it was
 
 // ---- Copy buttons, on what comes into sight: what has no place yet would have its button on top of another's ----
 if (navigator.clipboard) {

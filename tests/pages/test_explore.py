@@ -116,10 +116,7 @@ def test_it_works_in_its_page(site, browser, name):
     one.evaluate("e => e.scrollIntoView()")
     tab.wait_for_function("typeof explore !== 'undefined' && explore.mounted.length")
     svg, words = one.locator("svg"), one.locator(".ex-words")
-    height, said = (
-        tab.evaluate(f"document.querySelector('[data-explore={name}] svg').style.height"),
-        words.text_content(),
-    )
+    height, said = svg.bounding_box()["height"], words.text_content()
     one.locator("[data-preset]").last.click()
     tab.wait_for_function(
         "([name, said]) => document.querySelector(`[data-explore=${name}] .ex-words`).textContent !== said",
