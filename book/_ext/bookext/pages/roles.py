@@ -38,9 +38,13 @@ class NumRole(SphinxRole):
 
 
 def anchor_cells(app: Sphinx, doctree: nodes.document) -> None:
-    """Give the n-th code cell of a page the anchor ``cell-n``."""
+    """Give the n-th code cell of a notebook the anchor ``cell-n``; the page may leave some out."""
     cells = [c for c in doctree.findall(nodes.container) if c.get("nb_element") == "cell_code"]
-    for number, cell in enumerate(cells, 1):
+    if not cells:
+        return
+    code = enumerate(read_chapter(app.env.doc2path(app.env.docname)).code, 1)
+    shown = [n for n, cell in code if "remove-cell" not in cell.metadata.get("tags", [])]
+    for number, cell in zip(shown, cells, strict=True):
         cell["ids"].append(f"cell-{number}")
 
 

@@ -101,7 +101,7 @@ class Chapter:
 
     @property
     def code(self) -> list[Cell]:
-        """The code cells: the n-th of them is the page's cell n."""
+        """The code cells: the n-th of them is the page's cell n, if the page shows it."""
         return [cell for cell in self.cells if cell.kind == "code"]
 
 
