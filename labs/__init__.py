@@ -2,3 +2,5 @@
 
 Importing ``labs`` itself loads nothing: ``from labs import jacobians`` loads what that module needs.
 """
+
+__version__ = "0.1.0"

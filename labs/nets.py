@@ -239,4 +239,4 @@ def input_gradient_norms(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(nn.functional.cross_entropy(net(x), y), x)
-    return torch.linalg.vector_norm(gradient.cpu().double(), dim=(0, 2))  # Apple's mps has no float64
+    return torch.linalg.vector_norm(gradient.double(), dim=(0, 2)).cpu()
