@@ -6,7 +6,7 @@
 >>> checkpoints([2.4, 2.2, 7e4, math.nan], too_late=2)
 >>> for drawing in (jacobian_shapes, number_line, backward_factors, residual_block, lstm_cell, three_averages):
 ...     drawing()
->>> for drawing in (matrix_sums, nan_tree, book_map):
+>>> for drawing in (matrix_sums, nan_tree, book_map, pre_and_post):
 ...     drawing()
 >>> plt.close("all")
 """
@@ -286,3 +286,32 @@ def book_map() -> None:
     write(axes, (0.0, 0.62), "3  small gradients", BACKWARD, fontsize=11, ha="left")
     arrow(axes, (2.6, 1.28), (2.6, 0.45), color=BACKWARD)
     write(axes, (2.6, 0.25), "2, 4  the step: learning rate, clipping", BACKWARD, fontsize=11)
+
+
+def pre_and_post() -> None:
+    """Where a block of a transformer normalises: before its branch, or after the addition."""
+    axes = canvas(4.8, 3.0)
+    for x, name, above in ((0.9, "pre-norm", False), (3.3, "post-norm", True)):
+        write(axes, (x, 2.86), name, fontsize=11)
+        write(axes, (x, 0.1), "$h^{t-1}$", FORWARD)
+        write(axes, (x, 2.6), "$h^t$", FORWARD)
+        plus, branch = (1.62, 0.98) if above else (2.1, 1.5)
+        arrow(axes, (x, 0.25), (x, plus - 0.15), color=FORWARD)
+        node(axes, (x, plus), "+", radius=0.15)
+        if above:
+            arrow(axes, (x, plus + 0.15), (x, 1.95), color=FORWARD)
+            box(axes, (x, 2.1), "norm", BACKWARD, size=(0.8, 0.3))
+            arrow(axes, (x, 2.25), (x, 2.47), color=FORWARD)
+        else:
+            arrow(axes, (x, plus + 0.15), (x, 2.47), color=FORWARD)
+        side = x + 0.95
+        axes.plot([x, side], [0.42, 0.42], color=FORWARD, lw=1.6, zorder=1)
+        if not above:
+            arrow(axes, (side, 0.42), (side, 0.66), color=FORWARD)
+            box(axes, (side, 0.82), "norm", BACKWARD, size=(0.8, 0.3))
+            arrow(axes, (side, 0.98), (side, branch - 0.25), color=FORWARD)
+        else:
+            arrow(axes, (side, 0.42), (side, branch - 0.25), color=FORWARD)
+        box(axes, (side, branch), r"$\mathcal{F}_t$", size=(0.8, 0.48))
+        axes.plot([side, side], [branch + 0.24, plus], color=FORWARD, lw=1.6, zorder=1)
+        arrow(axes, (side, plus), (x + 0.16, plus), color=FORWARD)

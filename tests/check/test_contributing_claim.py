@@ -20,19 +20,19 @@ GUIDE = (ROOT / "CONTRIBUTING.md").read_text("utf8")
 SKELETON = ROOT / "book/_ext/skeleton"
 NAME = "new-median-below-mean"
 MARK = f" {{claim}}`{NAME}`"
-SHOWN = re.findall(rf"^book/10-name\.md:(\d+): (claim {NAME}.*)$", GUIDE, re.MULTILINE)
+SHOWN = re.findall(rf"^book/11-name\.md:(\d+): (claim {NAME}.*)$", GUIDE, re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     """The skeleton as a chapter, with what came out when each variation was run here, in one process."""
-    path = tmp_path_factory.mktemp("book") / "10-name.md"
+    path = tmp_path_factory.mktemp("book") / "11-name.md"
     shutil.copy(SKELETON / "chapter.md", path)
     names: dict = {}
     exec((SKELETON / "conditions.py").read_text("utf8"), names)
     module = SimpleNamespace(CLAIMS=names["CLAIMS"], SAID={})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "bookext.check.conditions.ch10", module)
+        patch.setitem(sys.modules, "bookext.check.conditions.ch11", module)
         patch.setattr(claims, "decided_in_the_book", dict)
         patch.chdir(path.parent)
         chapter = parse_chapter(path.read_text("utf8"), path)
@@ -47,7 +47,7 @@ def page(tmp_path_factory):
 
 
 def messages(page, text=None, record=None) -> list[tuple[str, str]]:
-    kept = page.path.parent / "_stress" / "10-name.json"
+    kept = page.path.parent / "_stress" / "11-name.json"
     kept.parent.mkdir(exist_ok=True)
     kept.write_text(records_text({NAME: record or page.record} if record != {} else {}), "utf8")
     chapter = parse_chapter(text or page.text, page.path)

@@ -330,17 +330,17 @@ def test_the_skeleton_of_a_chapter_passes_as_it_is(tmp_path):
     book = Book(tmp_path)
     shutil.rmtree(book.root / "labs")
     shutil.copytree(ROOT / "labs", book.root / "labs", ignore=shutil.ignore_patterns("__pycache__"))  # meanings need it
-    skeleton, page = book.root / "book/_ext/skeleton", book.root / "book/10-name.md"
+    skeleton, page = book.root / "book/_ext/skeleton", book.root / "book/11-name.md"
     shutil.copy(skeleton / "chapter.md", page)
-    shutil.copy(skeleton / "meanings.py", book.root / "book/_ext/bookext/check/meanings/ch10.py")
-    shutil.copy(skeleton / "conditions.py", book.root / "book/_ext/bookext/check/conditions/ch10.py")
+    shutil.copy(skeleton / "meanings.py", book.root / "book/_ext/bookext/check/meanings/ch11.py")
+    shutil.copy(skeleton / "conditions.py", book.root / "book/_ext/bookext/check/conditions/ch11.py")
     (book.root / "book/notation.md").write_text("# Notation\n\nWords.\n")
     (book.root / "book/small.md").unlink()
     (book.root / "_toc.yml").write_text(
-        "format: jb-book\nroot: book/index\nchapters:\n- file: book/10-name\n- file: book/notation\n- file: book/references\n"
+        "format: jb-book\nroot: book/index\nchapters:\n- file: book/11-name\n- file: book/notation\n- file: book/references\n"
     )
     for command in (
-        ["bookext.run.stress", "10"],
+        ["bookext.run.stress", "11"],
         ["bookext.check", "--run", str(page)],
         ["bookext.notebook.generator", str(page)],
         ["bookext.notebook.saved", "--check", str(page)],
@@ -350,16 +350,16 @@ def test_the_skeleton_of_a_chapter_passes_as_it_is(tmp_path):
     assert page.with_suffix(".ipynb").exists()
     code, output = book.build()
     assert code == 0, output
-    shown = (book.root / "_build/html/book/10-name.html").read_text("utf8")
+    shown = (book.root / "_build/html/book/11-name.html").read_text("utf8")
     assert "57.7 times as large" in shown
     assert 'ledger.html#claim-new-median-below-mean" title="held in 10 of 10 draws; held at layers 40' in shown
 
     # another result of the stress executes nothing and rewrites the pages that show it
     pages = {path: path.stat().st_mtime_ns for path in (book.root / "_build/html/book").glob("*.html")}
-    record = book.root / "book/_stress/10-name.json"
+    record = book.root / "book/_stress/11-name.json"
     record.write_text(record.read_text("utf8").replace('"draw 10": {"held": true', '"draw 10": {"held": false'), "utf8")
     code, output = book.build()
-    assert code == 0 and "10-name: from the cache" in output, output
+    assert code == 0 and "11-name: from the cache" in output, output
     changed = {path.name for path, time in pages.items() if path.stat().st_mtime_ns != time}
-    assert "10-name.html" in changed and "notation.html" not in changed  # references say where they are cited
-    assert 'title="held in 9 of 10 draws; ' in (book.root / "_build/html/book/10-name.html").read_text("utf8")
+    assert "11-name.html" in changed and "notation.html" not in changed  # references say where they are cited
+    assert 'title="held in 9 of 10 draws; ' in (book.root / "_build/html/book/11-name.html").read_text("utf8")
