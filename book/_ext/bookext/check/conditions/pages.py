@@ -34,7 +34,7 @@ SAID: dict[str, dict[str, str]] = {
     "your-machine": {
         "To *read* the book nothing is": "plan",
         "Open the notebook there and choose": "task",
-        "You see *Installed labs": "code",
+        "Below the first cell it says": "code",
         "Building the book and grading need": "plan",
         "Apple's GPU (`mps`) has no": "code",
         "VS Code makes environments without": "code",
