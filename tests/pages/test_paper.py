@@ -60,9 +60,11 @@ def test_the_printed_book(tmp_path, paper, size):
     pages = {title: number for title, number in reversed(marks)}
     assert len(marks) > 200 and pages["3. Vanishing with sigmoid"] > pages["2. Explosion with ReLU"] > 20
     places = places_in(pdf.read_bytes())
-    text = "\n".join(printed[n].get_textpage().get_text_range() for n in range(1, 8))
-    assert re.search(rf"3\. Vanishing with sigmoid\s+{pages['3. Vanishing with sigmoid']}\b", text)
-    assert re.search(rf"Solutions of the exercises\s+{places['solutions']}\b", text) and places["solutions"] > 250
+    text = "".join(
+        "".join(printed[n].get_textpage().get_text_range().split()) for n in range(1, 8)
+    )  # bold comes by letters
+    assert re.search(rf"3\.Vanishingwithsigmoid{pages['3. Vanishing with sigmoid']}3\.1", text)
+    assert re.search(rf"Solutionsoftheexercises{places['solutions']}", text) and places["solutions"] > 250
     assert sum(name.endswith("-solution") for name in places) > 40
 
 
