@@ -5,6 +5,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 if not find_spec("yaml"):
-    sys.exit(f"{sys.executable} lacks the book's packages: use .venv/bin/python (rm -f .venv/ready && make book completes that one).")
+    sys.exit(
+        f"{sys.executable} lacks the book's packages: use .venv/bin/python (rm -f .venv/ready && make book completes that one)."
+    )
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))  # for `support`, however a benchmark is started

@@ -7,4 +7,6 @@ import sys
 from importlib.util import find_spec
 
 if not find_spec("yaml"):
-    sys.exit(f"{sys.executable} lacks the book's packages: use .venv/bin/python (rm -f .venv/ready && make book completes that one).")
+    sys.exit(
+        f"{sys.executable} lacks the book's packages: use .venv/bin/python (rm -f .venv/ready && make book completes that one)."
+    )

@@ -58,7 +58,15 @@ def environment(python: str, keep: list[str]) -> Path:
     if not (home / "bin" / "python").exists():
         subprocess.run([python, "-m", "venv", str(home)], capture_output=True, text=True, check=True)
     wanted = [name for name in (*NEEDED, *EXTENSIONS, "torch") if name not in keep]
-    pip: list[str | Path] = [home / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--upgrade"]
+    pip: list[str | Path] = [
+        home / "bin" / "python",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--upgrade",
+    ]
     book = next(line for line in ASKED.read_text("utf8").splitlines() if line.startswith("jupyter-book=="))
     for what in (wanted, ["--no-deps", book]):
         done = call([*pip, *what])
@@ -100,7 +108,17 @@ def main(arguments: list[str]) -> int:
     print(told[0], "Building", sep="\n", flush=True)
     shutil.rmtree(SITE, ignore_errors=True)
     how = ["nb_execution_mode=off"] if given.unexecuted else ["nb_execution_raise_on_error=0"]  # each chapter is tried
-    sphinx: list[str | Path] = [python, "-m", "sphinx", "-n", "-q", "-b", "html", "--keep-going", *(f"-D{option}" for option in how)]
+    sphinx: list[str | Path] = [
+        python,
+        "-m",
+        "sphinx",
+        "-n",
+        "-q",
+        "-b",
+        "html",
+        "--keep-going",
+        *(f"-D{option}" for option in how),
+    ]
     done = call([*sphinx, ".", SITE], SOURCE)
     pages = len(list(SITE.rglob("*.html")))
     broken = found(done.stderr) or (
