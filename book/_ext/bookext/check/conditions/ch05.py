@@ -45,7 +45,6 @@ SAID: dict[str, str] = {
     "The axis is": "arithmetic",
     "Without biases the": "arithmetic",
     "The ReLU behind": "arithmetic",
-    "With `std=1.0` the": "report",
     "A normalised pre-activation": "proof: eq-cv-bn",
     "The next layer's": "proof: eq-cv-bn",
     "The excess over": "proof: eq-cv-bn",
