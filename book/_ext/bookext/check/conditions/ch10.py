@@ -2,7 +2,6 @@
 
 from bookext.check.stress import Conditions
 
-
 CLAIMS: dict[str, Conditions] = {
     "tf-pre-forward": Conditions(),
     "tf-pre-backward": Conditions(),
