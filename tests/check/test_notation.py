@@ -59,9 +59,9 @@ def test_symbols_of_an_equation(tex, found):
 
 
 def test_an_unknown_symbol_and_one_of_another_section_are_named():
-    text = "# Page\n\n## Here\n\n$$\n\\zeta = V h\n$$ (eq-x)\n\nwith $\\Theta_t$, `$\\Xi$` and $h$.\n"
+    text = "# Page\n\n## Here\n\n$$\n\\varpi = V h\n$$ (eq-x)\n\nwith $\\Theta_t$, `$\\Xi$` and $h$.\n"
     said = [what for _, what in notation.unknown(parse_chapter(text, ROOT / "book" / "planted.md"))]
-    assert said[0] == r"the symbol \zeta is not in book/notation.md"
+    assert said[0] == r"the symbol \varpi is not in book/notation.md"
     assert said[1].startswith("V belongs to '") and said[2:] == [r"the symbol \Theta is not in book/notation.md"]
 
 
