@@ -90,8 +90,8 @@ def script(part: Callable[[int, str], str]) -> bytes:
 
 
 J = "def layer_jacobian(W, h):\n    return (1 - np.tanh(W @ h) ** 2)[:, None] * W"
-NORMS = "[np.linalg.norm(np.linalg.matrix_power([[0.8, corner], [0, 0.8]], k), 2) for k in range(1, 200)]"
-CORNER = 'corner = hw.own("corner", 2.0, 9.0, digits=1)\n'
+NORMS = "[np.linalg.norm(np.linalg.matrix_power([[diagonal, corner], [0, diagonal]], k), 2) for k in range(1, 900)]"
+CORNER = 'corner, diagonal = hw.own("corner", 2.0, 9.0, digits=1), round(1 - 1 / hw.own("slowness", 5, 50), 4)\n'
 BELOW = f"{CORNER}_norms = {NORMS}\nbelow_one = 1 + max(k for k, norm in enumerate(_norms, 1) if norm >= 1)"
 LOGNORM = "def log_norm(J):\n    P, s = np.eye(J[0].shape[1]), 0.0\n    for k in {}:\n        P = J[k] @ P; n = np.linalg.norm(P); P = P / n; s += np.log(n)\n    return s"
 CUDA = "def layer_jacobian(W, h):\n    W, h = torch.tensor(W{0}), torch.tensor(h{0})\n    return ((1 - torch.tanh(W @ h) ** 2)[:, None] * W){1}"

@@ -80,10 +80,15 @@ def line_of(printed: str, question: str) -> str:
     return next(line for line in printed.splitlines() if re.match(rf"[✓✗–] {re.escape(question)}(:|$)", line))
 
 
+def copy_of(namespace: dict[str, Any]) -> dict[str, Any]:
+    """A solved notebook's names for an answer that may change arrays in place."""
+    return {k: v.copy() if isinstance(v, np.ndarray) else v for k, v in namespace.items()}
+
+
 @cache
 def planted(name: str, question: str, answer: str, student_id: str = "s123") -> tuple[str, checks.Result]:
     """One wrong answer in a notebook that is right otherwise: the line of its visible check, the hidden result."""
-    copied = {k: v.copy() if isinstance(v, np.ndarray) else v for k, v in reference(name, student_id)[0].items()}
+    copied = copy_of(reference(name, student_id)[0])
     visible = [source for asked, source in cells(master(name)) if f'hw.check("{question}"' in source and not asked]
     printed = execute([answer, *visible], copied)
     return line_of(printed, question), graded(name, copied, student_id, only=question)[question]

@@ -69,6 +69,7 @@ def test_a_module_inside_imports_nothing_from_outside(name):
 def test_the_folder_works_by_itself(tmp_path):
     """All of it imports where there is no ``instructor``, under the name that it has in the sandbox."""
     shutil.copytree(INSIDE, tmp_path / "inside", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "labs").symlink_to(ROOT / "labs")
     code = f"""if True:
         import importlib, sys
         sys.path[:] = [{str(tmp_path)!r}, *(p for p in sys.path if p and p != {str(ROOT)!r})]

@@ -25,6 +25,7 @@ from instructor.tests.planting import (
     SECRET,
     answer_names,
     cells,
+    copy_of,
     execute,
     graded,
     line_of,
@@ -125,7 +126,7 @@ def test_no_message_states_the_answer(name: str) -> None:
     told = []
     for question, _, answer, *_ in table(name):
         line, _, student = outcome(name, question, answer)
-        namespace = dict(reference(name, student)[0])
+        namespace = copy_of(reference(name, student)[0])
         known = {key: value for key, value in namespace.items() if not key.startswith("_")}
         right = [namespace[key] for key in answer_names(name)[question] if not callable(namespace[key])]
         execute([answer], namespace)

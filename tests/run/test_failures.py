@@ -238,9 +238,10 @@ def test_a_copied_or_moved_folder_computes_with_its_own_labs(how, copy, tmp_path
     shutil.copytree(copy.root, other, symlinks=True)
     if how == "moved":
         shutil.rmtree(copy.root)
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # as from a shell
     for folder in (other, other / "book", tmp_path):
         printed = subprocess.run(
-            [other / ".venv/bin/python", "-c", WHOSE], cwd=folder, capture_output=True, text=True, check=True
+            [other / ".venv/bin/python", "-c", WHOSE], cwd=folder, env=own, capture_output=True, text=True, check=True
         )
         assert printed.stdout.split() == [str(other / "labs/jacobians.py"), str(other)], (folder, printed.stdout)
     made = subprocess.run(["make", "notebooks"], cwd=other, capture_output=True, text=True)
