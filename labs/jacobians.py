@@ -9,7 +9,7 @@ out of range. So the product is never formed: everything is carried in float64, 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -38,7 +38,7 @@ def layer_jacobian(W: Tensor, h: Tensor, activation: str | Activation) -> Tensor
 
 
 def chained_jacobian(factors: Sequence[Tensor]) -> tuple[Tensor, float]:
-    r"""Product of a chain as ``(matrix, log_scale)``, rescaled at each step so that it cannot leave the range.
+    r"""Product of a chain as ``(matrix, log_scale)``, rescaled on the way so that it cannot leave the range.
 
     .. math:: J_d \cdots J_1 = e^{\text{log\_scale}} \cdot \text{matrix}, \qquad \|\text{matrix}\|_F = 1
 
@@ -49,13 +49,35 @@ def chained_jacobian(factors: Sequence[Tensor]) -> tuple[Tensor, float]:
     >>> matrix.diagonal(), round(log_scale / math.log(10), 3)  # 1.5 ** 5000 is about 10 ** 880, and the norm twice that
     (tensor([0.5000, 0.5000, 0.5000, 0.5000], dtype=torch.float64), 880.757)
     """
-    chain, log_scale = _rescaled_chain(factors)
-    product = chain[0]
-    for J in chain[1:]:
-        product, log_step = _rescaled(J @ product)
-        log_scale += log_step
-    norm = product.norm().item()
-    return (product / norm, log_scale + math.log(norm)) if norm else (product, -math.inf)
+    _require_chain(factors)
+    return _product((J.detach().double(), None) for J in factors)
+
+
+def network_jacobian(weights: Sequence[Tensor], h: Tensor, activation: str | Activation) -> tuple[Tensor, float]:
+    r"""Jacobian of the network :math:`h^t = \sigma(W^t h^{t-1})` at one input vector, as :func:`chained_jacobian` gives it.
+
+    The product of the layers' Jacobians, without forming them: all slopes are taken at once, and multiply rows.
+    ``weights[t-1]``: (n_t, n_{t-1}); ``h``: (n_0,); the dtype of the weights is that of the forward pass. Raises
+    ValueError for shapes that do not meet, and, naming the layer, where a weight or a slope is NaN or Inf.
+
+    >>> W = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    >>> matrix, log_scale = network_jacobian([W, W], torch.tensor([1.0, -0.7]), "relu")
+    >>> (matrix * math.exp(log_scale)).round(decimals=4)  # the first layer's mask is (0, 1)
+    tensor([[ 6.,  8.],
+            [12., 16.]], dtype=torch.float64)
+    """
+    _require_chain(weights)
+    if h.shape != weights[0].shape[1:]:
+        raise ValueError(
+            f"h: expected shape {tuple(weights[0].shape[1:])}, the first layer's input, got {tuple(h.shape)}"
+        )
+    activation = get(activation)
+    z = []
+    for W in weights:
+        z.append(W @ h)
+        h = activation(z[-1])
+    slopes = activation.derivative(torch.cat(z)).detach().double().split([len(W) for W in weights])
+    return _product((W.detach().double(), slope[:, None]) for W, slope in zip(weights, slopes, strict=True))
 
 
 def log_singular_values(factors: Sequence[Tensor]) -> Tensor:
@@ -111,27 +133,59 @@ def _rescaled(M: Tensor) -> tuple[Tensor, float]:
     return (M / scale, math.log(scale)) if scale else (M, -math.inf)
 
 
-def _rescaled_chain(factors: Sequence[Tensor]) -> tuple[list[Tensor], float]:
-    """The factors checked, in float64, each rescaled, and the sum of the logarithms of their scales."""
+def _require_chain(factors: Sequence[Tensor]) -> None:
+    """ValueError unless there are matrices, each of which takes what the one before gives."""
     if len(factors) == 0:
         raise ValueError("factors: expected at least one Jacobian, got an empty chain (depth 0)")
-    chain: list[Tensor] = []
-    log_scale = 0.0
+    before: Tensor | None = None
     for t, J in enumerate(factors, start=1):
         shape = tuple(J.shape)
         if J.ndim != 2:
             raise ValueError(f"factors: the Jacobian of layer {t} must be 2-D, (n_{t}, n_{t - 1}), got shape {shape}")
-        if chain and J.shape[1] != len(chain[-1]):
+        if before is not None and J.shape[1] != len(before):
             raise ValueError(
-                f"factors: layer {t} of shape {shape} does not follow layer {t - 1} of shape {tuple(chain[-1].shape)}: "
-                f"expected {len(chain[-1])} columns, got {J.shape[1]}"
+                f"factors: layer {t} of shape {shape} does not follow layer {t - 1} of shape {tuple(before.shape)}: "
+                f"expected {len(before)} columns, got {J.shape[1]}"
             )
-        J, log_J = _rescaled(J.detach().double())
-        if math.isnan(log_J) or log_J == math.inf:  # the largest entry is NaN where any entry is
-            raise ValueError(f"factors: the Jacobian of layer {t}, shape {shape}, must be finite, got NaN or Inf")
-        chain.append(J)
-        log_scale += log_J
-    return chain, log_scale
+        before = J
+
+
+def _rescaled_factor(t: int, J: Tensor) -> tuple[Tensor, float]:
+    """The Jacobian of layer t rescaled, in float64; ValueError where it is not finite."""
+    J, log_J = _rescaled(J)
+    if math.isnan(log_J) or log_J == math.inf:  # the largest entry is NaN where any entry is
+        raise ValueError(f"factors: the Jacobian of layer {t}, shape {tuple(J.shape)}, must be finite, got NaN or Inf")
+    return J, log_J
+
+
+def _rescaled_chain(factors: Sequence[Tensor]) -> tuple[list[Tensor], float]:
+    """The factors checked, in float64, each rescaled, and the sum of the logarithms of their scales."""
+    _require_chain(factors)
+    chain, logs = zip(*(_rescaled_factor(t, J.detach().double()) for t, J in enumerate(factors, start=1)), strict=True)
+    return list(chain), sum(logs)
+
+
+def _product(layers: Iterable[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, float]:
+    """The product of ``slope * J``, of Frobenius norm 1, and the logarithm of its scale.
+
+    It is rescaled only where its norm leaves 1e±100; a NaN or Inf in a factor always shows in the product, and
+    only then are the factors looked at.
+    """
+    product, log_scale = None, 0.0
+    for t, (J, slope) in enumerate(layers, start=1):
+        result = J if product is None else J @ product
+        if slope is not None:
+            result = slope * J if product is None else result.mul_(slope)
+        size = torch.linalg.vector_norm(result).item()
+        if not 1e-100 < size < 1e100:
+            J, log_J = _rescaled_factor(t, J if slope is None else slope * J)
+            product, log_product = (None, 0.0) if product is None else _rescaled(product)
+            result, log_result = _rescaled(J if product is None else J @ product)
+            log_scale += log_J + log_product + log_result
+        product = result
+    assert product is not None
+    norm = product.norm().item()
+    return (product / norm, log_scale + math.log(norm)) if norm else (product, -math.inf)
 
 
 def _with_lost_directions(logs: Tensor, chain: Sequence[Tensor]) -> Tensor:

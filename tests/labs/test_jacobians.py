@@ -11,7 +11,13 @@ import torch
 from scipy.special import polygamma, psi
 
 from labs.activations import ACTIVATIONS
-from labs.jacobians import chained_jacobian, layer_jacobian, log_singular_values, lyapunov_exponents
+from labs.jacobians import (
+    chained_jacobian,
+    layer_jacobian,
+    log_singular_values,
+    lyapunov_exponents,
+    network_jacobian,
+)
 
 
 def normal(seed, *shape):
@@ -105,6 +111,41 @@ def test_the_zero_product_has_log_scale_minus_infinity():
     for factors in ([torch.tensor([[0.0, 2.0], [0.0, 0.0]])] * 2, [torch.zeros(2, 3), torch.ones(2, 2)]):
         matrix, log_scale = chained_jacobian(factors)
         assert log_scale == -math.inf and matrix.shape == (2, factors[0].shape[1]) and not matrix.any()
+
+
+def layer_by_layer(weights, h, name):
+    factors = []
+    for W in weights:
+        factors.append(layer_jacobian(W, h, name))
+        h = ACTIVATIONS[name](W @ h)
+    return chained_jacobian(factors)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("chain", [rectangular, gaussian])
+def test_the_network_jacobian_is_the_product_of_its_layers_jacobians(name, chain):
+    weights, h = chain(8, 60), normal(3, chain(8, 1)[0].shape[1])
+    (matrix, log_scale), (right, right_scale) = network_jacobian(weights, h, name), layer_by_layer(weights, h, name)
+    torch.testing.assert_close(matrix, right, rtol=1e-9, atol=1e-12)  # 60 products: 60 ulp of the norm, which is 1
+    assert math.isclose(log_scale, right_scale, abs_tol=1e-11)
+
+
+@pytest.mark.parametrize("std", [1e-30, 1e30])
+def test_the_network_jacobian_leaves_no_range(std):
+    weights = [std * W for W in gaussian(8, 40)]
+    matrix, log_scale = network_jacobian(weights, normal(3, 8), "identity")
+    right, right_scale = chained_jacobian(gaussian(8, 40))
+    torch.testing.assert_close(matrix, right, rtol=1e-9, atol=1e-12)
+    assert math.isclose(log_scale, right_scale + 40 * math.log(std), rel_tol=1e-12)
+
+
+def test_the_network_jacobian_names_the_layer_that_is_not_finite_and_an_input_that_does_not_fit():
+    weights = gaussian(8, 5)
+    with pytest.raises(ValueError, match=r"^h: expected shape \(8,\), the first layer's input, got \(7,\)$"):
+        network_jacobian(weights, normal(0, 7), "tanh")
+    weights[2][3, 3] = math.nan
+    with pytest.raises(ValueError, match=r"the Jacobian of layer 3, shape \(8, 8\), must be finite"):
+        network_jacobian(weights, normal(0, 8), "tanh")
 
 
 # its singular values
