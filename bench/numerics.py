@@ -142,6 +142,12 @@ def scaling() -> list[str]:
         weights, x = network(n, 10)
         return lambda: network_jacobian(weights, x, "tanh")
 
+    def singular(n: int, depth: int) -> Callable[[], object]:
+        factors, _ = network(n, depth)
+        return lambda: log_singular_values(factors)
+
+    by_depth_of_values, _ = exponent([125, 250, 500, 1000], lambda depth: singular(64, depth))
+    by_width_of_values, _ = exponent([32, 64, 128, 256], lambda n: singular(n, 100))
     depth_exponent, _ = exponent([50, 100, 200, 400], by_depth)
     width_exponent, last = exponent([128, 256, 512, 1024], by_width)
     flops = 9 * 2 * 1024**3  # nine products of 1024 × 1024; the layers' own cost is of order n²
@@ -150,6 +156,8 @@ def scaling() -> list[str]:
         f"Cost of a chained Jacobian grows with depth to the power {depth_exponent:.2f} (a product per layer: 1) and with width, "
         f"from 128 to 1024, to the power {width_exponent:.2f} (2n³ flops per product: 3 for large n; below, the n² work of "
         "derivatives and rescaling and the calls themselves count).",
+        f"Log singular values: with depth to the power {by_depth_of_values:.2f}, with width, from 32 to 256 at depth 100, to the "
+        f"power {by_width_of_values:.2f}.",
         f"At width 1024 it reaches {share:.0%} of what one float64 matrix product reaches here ({peak_flops() / 1e9:.0f} Gflops).",
     ]
 
