@@ -227,8 +227,8 @@ explore.add((() => {
     if (result.error) return `Not understood: ${result.error}.`;
     const { order, coefficients, smooth, remainder, gain, q, chi, depth, w } = result;
     const series = smooth ? `Up to order ${order} it is ${polynomialWords(coefficients)}, off by ${shown(remainder[1], 2)} at 1 and ${shown(remainder[0], 2)} at −1.` : "At 0 it has a kink, or no series.";
-    const far = Math.abs(chi - 1) < 1e-9 ? "χ₁ is 1: gradients keep their size" : chi === 0 ? "χ₁ is 0: no gradient passes a layer" : depth > 0 ? `χ₁ = ${shown(chi)}: the mean square of a gradient falls by e in ${shown(depth)} layers` : `χ₁ = ${shown(chi)}: the mean square of a gradient grows by e in ${shown(-depth)} layers`;
-    return `${series} Its gain is ${shown(gain)}. At the scale ${shown(w)} the variance ${q < 1e-9 ? "dies out" : q === Infinity ? "grows without end" : `settles at ${shown(q)}`}; there ${far}.`;
+    const far = Math.abs(chi - 1) < 1e-9 ? "χ₁ is 1: gradients change more slowly than exponentially" : chi === 0 ? "χ₁ is 0: no gradient passes a layer" : depth > 0 ? `χ₁ = ${shown(chi)}: the mean square of a gradient falls by e in ${shown(depth)} layers` : `χ₁ = ${shown(chi)}: the mean square of a gradient grows by e in ${shown(-depth)} layers`;
+    return `${series} Its gain at q = 1 is ${shown(gain)}. At the scale ${shown(w)} the variance ${q < 1e-9 ? "dies out" : q === Infinity ? "grows without end" : `settles at ${shown(q)}`}; there ${far}.`;
   }
 
   return {
