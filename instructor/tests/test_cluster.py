@@ -47,8 +47,8 @@ def handed_in(folder: Path, notebooks: list[bytes]) -> list[Submission]:
     return people
 
 
-def on_one_machine(of: batch.Assignment, people: list[Submission], folder: Path) -> dict[str, bytes]:
-    batch.grade_all(of, people, folder, [Sandbox(1, 40), Sandbox(1, 41)], io.StringIO())
+def on_one_machine(of: batch.Assignment, people: list[Submission], folder: Path, jobs: int = 2) -> dict[str, bytes]:
+    batch.grade_all(of, people, folder, [Sandbox(1, 40 + k) for k in range(jobs)], io.StringIO())
     return tree(folder)
 
 
@@ -84,6 +84,17 @@ def beside(function, *arguments) -> Iterator[list]:
 
 
 @pytest.mark.slow
+def test_a_worker_gives_the_bytes_of_one_machine(tmp_path: Path) -> None:
+    people = handed_in(tmp_path / "in", [saved(RIGHT), saved(WRONG), b"no notebook"])
+    expected = on_one_machine(assignment("small"), people, tmp_path / "one", 1)
+    job, folder = cluster.Job(assignment("small"), private=[str(tmp_path)]), tmp_path / "many"
+    with cluster.local(1) as connect:
+        assert cluster.grade_all(job, people, folder, connect, io.StringIO()) == (3, 1)
+        assert cluster.grade_all(job, people, folder, connect, io.StringIO())[0] == 0
+    assert tree(folder) == expected
+
+
+@pytest.mark.rehearsal
 def test_a_killed_worker_costs_nothing(tmp_path: Path) -> None:
     """Two workers of this machine, one killed: the same bytes as from one machine, and none graded twice."""
     slow = saved([*RIGHT, "import time\ntime.sleep(1)"])

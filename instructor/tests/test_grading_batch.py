@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -22,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import missing
 
-from instructor.grading import VERSION, batch, checks, doctor, gradescope, report, submissions
+from instructor.grading import VERSION, __main__, batch, checks, doctor, gradescope, report, submissions
 from instructor.grading.inside import plain
 from instructor.grading.sandbox import FIRST_UID, Sandbox
 from instructor.release import ROOT
@@ -78,6 +79,16 @@ def command(*arguments: str | Path, **options: object) -> subprocess.CompletedPr
     env = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'book' / '_ext'}"}
     call = [sys.executable, "-m", "instructor.grading", *map(str, arguments)]
     return subprocess.run(call, capture_output=True, text=True, env=env, cwd=ROOT, timeout=500, **options)  # type: ignore[call-overload]
+
+
+def here(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """As :func:`command`, in this process, which has imported all; and the machine's tier is known."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["instructor.grading", *map(str, arguments)])
+        patch.setattr(doctor, "choose", lambda private: (1, ""))
+        code = __main__.main()
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -149,11 +160,8 @@ def test_a_canvas_course_from_download_to_upload(tmp_path: Path) -> None:
 
     # A rerun grades nothing and gives the same bytes.
     before = tree(out)
-    again = command(*call)
+    again = here(*call)
     assert "0 graded now" in again.stdout and tree(out) == before
-    # So does a run from nothing.
-    shutil.rmtree(out)
-    assert command(*call).returncode == 0 and tree(out) == before
 
     # A person reads; and overrides survive.
     sheet = rows(out / "reading.csv")
@@ -168,9 +176,9 @@ def test_a_canvas_course_from_download_to_upload(tmp_path: Path) -> None:
         "id,question,points,reason\ns2,ok,,the second file is right\ns3,total,7.5,talked to him\n", "utf8"
     )
     overrides = (out / "overrides.csv").read_bytes()
-    assert command(*call).returncode == 0
+    assert here(*call).returncode == 0
     done = tree(out)
-    assert command(*call).returncode == 0 and tree(out) == done and (out / "overrides.csv").read_bytes() == overrides
+    assert here(*call).returncode == 0 and tree(out) == done and (out / "overrides.csv").read_bytes() == overrides
     by_id = {row["id"]: row for row in rows(out / "grades.csv")}
     assert float(by_id["张三"]["points"]) == full == float(by_id["s2"]["points"])
     assert by_id["s3"]["points"] == "7.5" and by_id["s3"]["state"] == "graded"
@@ -182,40 +190,34 @@ def test_a_canvas_course_from_download_to_upload(tmp_path: Path) -> None:
     )
     assert list(canvas["101"]) == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "Homework 1 (77)"]
 
-    told = command("explain", "hw1", "s3", "--out", out)
+    told = here("explain", "hw1", "s3", "--out", out)
     assert told.returncode == 0 and "expected" in told.stdout and "got" in told.stdout
-    assert "no record" in command("explain", "hw1", "nobody", "--out", out).stderr
+    assert "no record" in here("explain", "hw1", "nobody", "--out", out).stderr
     (out / "overrides.csv").write_text("id,question,points\nnobody,1,3\n", "utf8")
-    wrong = command(*call)
+    wrong = here(*call)
     assert wrong.returncode == 1 and "nobody" in wrong.stderr and "Traceback" not in wrong.stderr
 
 
-@pytest.mark.slow
-def test_killed_in_the_middle_and_resumed(tmp_path: Path) -> None:
-    if not shutil.which("bwrap"):
-        missing("bubblewrap", "Install it: `apt install bubblewrap`.")
-    folder = tmp_path / "in"
+def begun_and_killed(tmp_path: Path, many: int, after: int) -> tuple[list[str | Path], dict[str, int]]:
+    """A run over ``many`` submissions, killed after so many records: its command, and when each record was written."""
+    folder, records = tmp_path / "in", tmp_path / "out" / "records"
     folder.mkdir()
-    for k in range(10):
-        solved = handed_in("hw1", solved=True, student=f"s{k}")
-        loop = json.loads(solved)
-        loop["cells"].insert(
-            3, {**loop["cells"][1], "id": "loop", "cell_type": "code", "source": "import time\ntime.sleep(1.5)"}
-        )
-        (folder / f"s{k}.ipynb").write_text(json.dumps(loop), "utf8")
-    call = ["grade", "hw1", folder, "--secret", tmp_path / "secret", "--out", tmp_path / "out"]
+    for k in range(many):
+        node = json.loads(handed_in("hw1", solved=True, student=f"s{k}"))
+        pause = {**node["cells"][1], "id": "x", "cell_type": "code", "source": "import time\ntime.sleep(1.5)"}
+        node["cells"].insert(3, pause)
+        (folder / f"s{k}.ipynb").write_text(json.dumps(node), "utf8")
+    call: list[str | Path] = ["grade", "hw1", folder, "--secret", tmp_path / "secret", "--out", tmp_path / "out"]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    grader = subprocess.Popen(
-        [sys.executable, "-m", "instructor.grading", *map(str, call)], env=env, cwd=ROOT, stderr=subprocess.DEVNULL
-    )
-    records = tmp_path / "out" / "records"
-    deadline = time.monotonic() + 200
-    while len(list(records.glob("s*.json"))) < 3 and time.monotonic() < deadline:
+    start = [sys.executable, "-m", "instructor.grading", *map(str, call)]
+    grader = subprocess.Popen(start, env=env, cwd=ROOT, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while len(list(records.glob("s*.json"))) < after and time.monotonic() < deadline:
         time.sleep(0.05)
     grader.send_signal(signal.SIGKILL)
     grader.wait()
     had = {p.name: p.stat().st_mtime_ns for p in records.glob("s*.json")}
-    assert 3 <= len(had) < 10
+    assert after <= len(had) < many
     alive, deadline = [grader], time.monotonic() + 30  # on a busy machine the kernel takes a while to end a namespace
     while alive and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -225,6 +227,27 @@ def test_killed_in_the_middle_and_resumed(tmp_path: Path) -> None:
             if p.info["uids"] and p.info["uids"].real in (FIRST_UID, FIRST_UID + 1)
         ]
     assert not alive, alive
+    return call, had
+
+
+@pytest.mark.slow
+def test_killed_and_gone_on_with(walled: Sandbox, tmp_path: Path) -> None:
+    if not shutil.which("bwrap"):
+        missing("bubblewrap", "Install it: `apt install bubblewrap`.")
+    _, had = begun_and_killed(tmp_path, 5, 1)
+    records, assignment = tmp_path / "out" / "records", batch.Assignment("hw1", (tmp_path / "secret").read_bytes())
+    people, _ = submissions.collect(tmp_path / "in", None, homework="hw1")
+    now = [batch.record_of(assignment, person, batch.free([walled]), records) for person in people]
+    assert sum(now) == 5 - len(had) and len(list(records.glob("s*.json"))) == 5  # nothing lost
+    assert had == {name: (records / name).stat().st_mtime_ns for name in had}  # nothing graded twice
+
+
+@pytest.mark.rehearsal
+def test_killed_in_the_middle_and_resumed(tmp_path: Path) -> None:
+    if not shutil.which("bwrap"):
+        missing("bubblewrap", "Install it: `apt install bubblewrap`.")
+    call, had = begun_and_killed(tmp_path, 10, 3)
+    records = tmp_path / "out" / "records"
     resumed = command(*call)
     assert f"{10 - len(had)} graded now" in resumed.stdout, resumed
     assert had == {name: (records / name).stat().st_mtime_ns for name in had}  # nothing graded twice
@@ -235,7 +258,24 @@ def test_killed_in_the_middle_and_resumed(tmp_path: Path) -> None:
     assert tree(tmp_path / "out") == resumed_tree
 
 
-@pytest.mark.slow
+def test_a_secret_in_the_repository_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    refused = here(
+        "grade", "hw1", tmp_path / "in", "--secret", ROOT / "instructor" / "secret", "--out", tmp_path / "out"
+    )
+    assert refused.returncode == 1 and "outside the repository" in refused.stderr
+    assert not (ROOT / "instructor" / "secret").exists()
+
+
+def test_no_isolation_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user who is not root, without bubblewrap."""
+    monkeypatch.setattr(os, "getuid", lambda: 1000)
+    monkeypatch.setenv("PATH", "/nowhere")
+    tier, found = doctor.choose([])
+    assert tier == 3 and found.count("cannot run here") == 2 and "chosen: tier 3" in found
+
+
+@pytest.mark.rehearsal
 def test_without_isolation_it_refuses(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "s1.ipynb").write_bytes(saved(RIGHT))
@@ -258,11 +298,6 @@ def test_without_isolation_it_refuses(tmp_path: Path) -> None:
     refused = subprocess.run(call, env=env, capture_output=True, text=True, cwd=ROOT, timeout=300)
     assert refused.returncode == 2 and "Nothing was graded" in refused.stderr and "chosen: tier 3" in refused.stderr
     assert not (tmp_path / "out" / "grades.csv").exists()
-    inside = command(
-        "grade", "hw1", tmp_path / "in", "--secret", ROOT / "instructor" / "secret", "--out", tmp_path / "out"
-    )
-    assert inside.returncode == 1 and "outside the repository" in inside.stderr
-    assert not (ROOT / "instructor" / "secret").exists()
 
 
 @pytest.mark.slow

@@ -72,7 +72,11 @@ def judge(record: dict, case: Odd) -> None:
         assert record["state"] == "to read", record["notes"]
 
 
-@pytest.mark.parametrize("name", ODD)
+# These wait for a limit: 20 s.
+LONG = ("a cell that waits", "an answer that takes too long")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.rehearsal] * (name in LONG)) for name in ODD])
 def test_nothing_is_lost(sandbox: Sandbox, name: str, tmp_path: Path) -> None:
     judge(settled(sandbox, made(ODD[name]), tmp_path, ODD[name].hw), ODD[name])
 
