@@ -10,7 +10,8 @@ import textwrap
 from types import SimpleNamespace
 
 import pytest
-from bookext.check import claims
+from bookext.check import claims, formulas, ledger
+from bookext.check.meanings import MEANINGS
 from bookext.check.stress import Conditions, records_text
 from bookext.read.book import ROOT
 from bookext.read.chapter import parse_chapter
@@ -61,6 +62,18 @@ def test_the_guide_shows_the_skeletons_claim():
     chapter = (SKELETON / "chapter.md").read_text("utf8")
     assert sentence in chapter
     assert re.search(r"`(assert median.*?)`", GUIDE)[1] in chapter
+
+
+def test_the_skeleton_keeps_every_rule_and_its_formula_holds(page, monkeypatch):
+    """Built, laid out and made a notebook it is in tests/run/test_build, which takes longer."""
+    names: dict = {"__package__": "bookext.check.meanings"}
+    exec((SKELETON / "meanings.py").read_text("utf8"), names)
+    for label, meaning in names["MEANINGS"].items():
+        monkeypatch.setitem(MEANINGS, label, meaning)
+    assert messages(page) == []  # the record is written
+    chapter = parse_chapter(page.text, page.path)
+    assert ledger.problems(chapter) == [] and formulas.problems(chapter) == {}
+    assert [equation.label for equation in formulas.statements_of(chapter)] == list(names["MEANINGS"])
 
 
 def test_the_claim_holds_and_stops_where_the_record_says(page):

@@ -324,7 +324,7 @@ def test_a_formula_takes_the_punctuation_behind_it_and_no_other():
     assert paragraph[2]["closing"] == "."
 
 
-@pytest.mark.slow
+@pytest.mark.rehearsal
 def test_the_skeleton_of_a_chapter_passes_as_it_is(tmp_path):
     """What CONTRIBUTING.md says to copy: it is checked, becomes a notebook, is laid out and builds, before anything is changed."""
     book = Book(tmp_path)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import re
-import subprocess
-import sys
 
 import pytest
 import yaml
+from bookext.pages.references import readable_defaults
 from bookext.run import newest, pins
+from sphinx.util.inspect import signature, stringify_signature
 from support import ROOT
+
+from labs.monitor import LayerReport
 
 
 def names(text: str) -> set[str]:
@@ -40,6 +43,7 @@ def test_what_broke_is_found():
 
 
 @pytest.mark.slow
+@pytest.mark.rehearsal
 def test_jupyter_book_still_writes_a_conf_py(tmp_path, monkeypatch):
     """The first step of the way out: its settings name our extension, and are Python."""
     monkeypatch.setattr(newest, "HOME", tmp_path)
@@ -51,21 +55,9 @@ def test_jupyter_book_still_writes_a_conf_py(tmp_path, monkeypatch):
     assert "bookext" in scope["extensions"] and scope["html_baseurl"] and scope["book_macros"]
 
 
-@pytest.mark.slow
 def test_the_signature_of_a_dataclass_is_python():
     """Newer Sphinx cuts a signature that it cannot parse at its commas, and looks for a class called dict[str."""
-    code = (
-        "from sphinx.util.inspect import stringify_signature, signature\n"
-        "from labs.monitor import LayerReport\n"
-        "from bookext.pages.references import readable_defaults\n"
-        "import ast\n"
-        "text = stringify_signature(signature(LayerReport))\n"
-        "assert '<factory>' in text\n"
-        "said, _ = readable_defaults(None, 'class', '', LayerReport, None, text, None)\n"
-        "ast.parse(f'def f{said}: ...')\n"
-    )
-    paths = f"{ROOT / 'book/_ext'}:{ROOT}"
-    done = subprocess.run(
-        [sys.executable, "-c", code], env={"PYTHONPATH": paths, "PATH": "/usr/bin:/bin"}, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+    text = stringify_signature(signature(LayerReport))
+    assert "<factory>" in text
+    said, _ = readable_defaults(None, "class", "", LayerReport, None, text, None)
+    ast.parse(f"def f{said}: ...")

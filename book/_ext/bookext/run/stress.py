@@ -64,7 +64,9 @@ def _child(pipe: Any, limit: int, *what: Any) -> None:
     pipe.close()
 
 
-def run_apart(source: str, claims: list[str], draw: int, folder: str, printed: bool, limit: int) -> dict[str, Any]:
+def run_apart(
+    source: str, claims: list[str], draw: int, folder: str, printed: bool, limit: int, patience: int
+) -> dict[str, Any]:
     """``run_program`` in a process of its own; one that dies or takes too long has failed."""
     from .kernels import SERVER
 
@@ -72,7 +74,7 @@ def run_apart(source: str, claims: list[str], draw: int, folder: str, printed: b
     process = SERVER.Process(target=_child, args=(there, limit, source, claims, draw, folder, printed), daemon=True)
     process.start()
     there.close()
-    done, waited = None, here.poll(PATIENCE * limit)
+    done, waited = None, here.poll(patience * limit)
     if not waited:
         process.kill()
     with contextlib.suppress(EOFError):
@@ -182,7 +184,7 @@ def _stands_at(part: Slice, claims: list[Stressed], key: str, line: int) -> bool
         return False
 
 
-def stress(claims: list[Stressed], keep: bool = True, limit: int = LIMIT) -> str:
+def stress(claims: list[Stressed], keep: bool = True, limit: int = LIMIT, patience: int = PATIENCE) -> str:
     """Run what is missing, side by side, and keep it; a line a claim when it is through. Returns what it took, in words."""
     runs, seconds = 0, 0.0
     keeper, running = Keeper(claims), dict[Future[dict[str, Any]], tuple[list[Stressed], str]]()
@@ -193,7 +195,8 @@ def stress(claims: list[Stressed], keep: bool = True, limit: int = LIMIT) -> str
             for some, label, source in shared(claims):
                 draw = int(label.split()[-1]) if label in some[0].plan.draws else 0
                 names, folder = [claim.name for claim in some], str(some[0].chapter.path.parent)
-                running[pool.submit(run_apart, source, names, draw, folder, label == PRINTED, limit)] = some, label
+                what = (source, names, draw, folder, label == PRINTED, limit, patience)
+                running[pool.submit(run_apart, *what)] = some, label
             for claim in claims:
                 if claim.name not in told and not claim.waiting():
                     told.add(claim.name)
