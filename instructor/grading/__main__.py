@@ -21,6 +21,7 @@ if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None
 from instructor.grading import batch, doctor, gradescope, page, quiz, report, similar  # noqa: E402
 from instructor.grading.sandbox import ROOT, Sandbox  # noqa: E402
 from instructor.grading.submissions import Submission, collect, read_roster  # noqa: E402
+from instructor.release import masters  # noqa: E402
 
 SECRET = Path.home() / ".config" / "numerical-stability" / "secret"
 
@@ -142,7 +143,7 @@ def quizzed(args: argparse.Namespace) -> int:
 # What each option is, and which commands have it.
 OPTIONS: dict[str, dict[str, Any]] = {
     "--secret": {"type": Path, "default": SECRET, "help": "the file with your secret"},
-    "homework": {"help": "hw1 … hw4"},
+    "homework": {"help": " ".join(path.stem for path in masters())},
     "submissions": {"type": Path},
     "id": {},
     "--id": {"default": "quiz", "help": "the student id whose own numbers the quiz has"},

@@ -20,9 +20,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -138,6 +139,21 @@ def close(got: Any, expected: Any, rtol: float = 1e-6, atol: float = 0.0) -> boo
         return bool(np.isclose(a.ravel().astype(wide), b.ravel().astype(wide), rtol=rtol, atol=atol).all())
 
 
+def about(got: Any, expected: Any, rtol: float = 0.001, atol: float = 0.0) -> bool:
+    """Equal up to the 0.1 % that a homework grants; two students' own numbers lie farther apart."""
+    return close(got, expected, rtol=rtol, atol=atol)
+
+
+def number(answer: Any) -> float:
+    """One real number, or NaN for anything else, so that a comparison with it is False."""
+    return float(np.real(np.ravel(answer)[0])) if np.size(answer) == 1 and close(answer, answer) else math.nan
+
+
+def truth(answer: Any) -> bool | None:
+    """A bool, also as 0 or 1 and as a 0-d array; None for anything else."""
+    return bool(answer) if np.size(answer) == 1 and answer in (True, False) else None
+
+
 def _array(got: Any) -> np.ndarray:
     """An array of a list in which some numbers are arrays of one."""
     try:
@@ -183,6 +199,21 @@ def _short(value: Any) -> str:
     return text if len(text) <= 400 else text[:399] + "…"
 
 
+def _some(ask: Callable[..., Any], requests: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """The replies to several requests, None for an unanswered one; Unanswered if all are."""
+    replies: list[Any] = []
+    missing = 0
+    for request in requests:
+        try:
+            replies.append(ask(*request))
+        except Unanswered:
+            replies.append(None)
+            missing += 1
+    if missing == len(requests):
+        raise Unanswered
+    return replies
+
+
 class Student:
     """What the checks see of a notebook; ``ask`` sends a request to where its code runs and returns the reply."""
 
@@ -202,6 +233,14 @@ class Student:
         """What the function returns for these arguments, plain data or arrays (``torch``: they arrive as tensors)."""
         encoded = {"args": plain.encode(list(args)), "kwargs": plain.encode(kwargs)}
         return self._request(kind="call", name=name, torch=torch, **encoded)
+
+    def values(self, *names: str) -> list[Any]:
+        """Several variables; None for one that is not answered, so that the others still count."""
+        return _some(self.value, [(name,) for name in names])
+
+    def calls(self, *calls: tuple[Any, ...]) -> list[Any]:
+        """What several functions return, each given with its arguments; None for one that is not answered."""
+        return _some(self.call, calls)
 
     def symbolic(self, name: str, points: list[dict[str, float]]) -> list[float]:
         """The values of a SymPy expression at ``points``, computed on the student's side."""

@@ -9,7 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from instructor.grading.checks import Item, NoAnswer, Student, Unanswered, check, close, question, read
+from instructor.grading.checks import (
+    Item,
+    NoAnswer,
+    Student,
+    Unanswered,
+    about,
+    check,
+    close,
+    number,
+    question,
+    read,
+)
 from labs.homework import Homework
 
 CHAPTER_3, CHAPTER_4 = "03-vanishing-sigmoid", "04-stabilising-training"
@@ -21,29 +32,6 @@ CLIPPING = f"{CHAPTER_4}#sec-stab-clipping"
 INF = f"{CHAPTER_4}#sec-stab-clipping-nan"
 SKIPS = f"{CHAPTER_4}#sec-stab-skips-not-free"
 FADE = 0.236  # what the text gives the students: std of the differences kept per layer
-
-
-def about(got: Any, expected: Any, rtol: float = 0.001, atol: float = 0.0) -> bool:
-    """Equal up to the 0.1 % that the homework grants; two students' own numbers lie farther apart."""
-    return close(got, expected, rtol=rtol, atol=atol)
-
-
-def number(answer: Any) -> float:
-    """One real number, or NaN for anything else, so that a comparison with it is False."""
-    return float(np.real(np.ravel(answer)[0])) if np.size(answer) == 1 and close(answer, answer) else math.nan
-
-
-def several(student: Student, *names: str) -> list[Any]:
-    """The answers of a question with several names; one that is missing is None, so the others still count."""
-    answers: list[Any] = []
-    for name in names:
-        try:
-            answers.append(student.value(name))
-        except Unanswered:
-            answers.append(None)
-    if all(answer is None for answer in answers):
-        raise Unanswered
-    return answers
 
 
 def layer_factor(sigma_w: float, power: int = 2) -> float:
@@ -104,7 +92,7 @@ def sigma_w_needed(student: Student, own: Homework, rng: np.random.Generator) ->
 @question("2a", points=2, title="Ratios in a linear network", section=TWO_GRADIENTS)
 def ratios(student: Student, own: Homework, rng: np.random.Generator) -> Iterator[Item]:
     d, sigma_w = own.pick("depth", range(12, 31)), own.own("sigma_w", 0.5, 0.8)
-    delta_ratio, weight_ratio = several(student, "delta_ratio", "weight_ratio")
+    delta_ratio, weight_ratio = student.values("delta_ratio", "weight_ratio")
     right = sigma_w ** (d - 1)
     wrong = {
         "between delta^d and delta^1 lie d - 1 matrices, not d": about(delta_ratio, sigma_w**d),
@@ -204,7 +192,7 @@ def merged_from(student: Student, own: Homework, rng: np.random.Generator) -> It
 @question("4a", points=2, title="One rate for two layers", section=NO_PROGRESS)
 def sgd_step(student: Student, own: Homework, rng: np.random.Generator) -> Iterator[Item]:
     bottom, top = own.own("bottom gradient", 0.1, 1.0, digits=3) * 1e-7, own.own("top gradient", 1.0, 9.0) * 1e-3
-    rate, move = (abs(a) if close(a, a) else a for a in several(student, "rate_needed", "top_move"))
+    rate, move = (abs(a) if close(a, a) else a for a in student.values("rate_needed", "top_move"))
     wrong = {"the step is the rate times the gradient": about(rate, 0.01 * bottom) or about(rate, bottom / 0.01)}
     yield check(1, about(rate, 0.01 / bottom), "rate", wrong, expected=0.01 / bottom, got=rate)
     wrong = {
@@ -219,7 +207,7 @@ def sgd_step(student: Student, own: Homework, rng: np.random.Generator) -> Itera
 @question("4b", points=1, title="Adam's first step", section=NO_PROGRESS)
 def adam_step(student: Student, own: Homework, rng: np.random.Generator) -> Iterator[Item]:
     bottom, top = own.own("bottom gradient", 0.1, 1.0, digits=3) * 1e-7, own.own("top gradient", 1.0, 9.0) * 1e-3
-    moves = [number(np.abs(a)) if close(a, a) else math.nan for a in several(student, "adam_bottom", "adam_top")]
+    moves = [number(np.abs(a)) if close(a, a) else math.nan for a in student.values("adam_bottom", "adam_top")]
     right = [0.01 * g / (g + 1e-8) for g in (bottom, top)]
     wrong = {
         "these steps are proportional to the gradients, as SGD's are; Adam divides by the size of each weight's gradient": (
@@ -322,7 +310,7 @@ def turns(student: Student, own: Homework, rng: np.random.Generator) -> Iterator
     g = own_gradient(own)
     clipped = np.clip(g, -1, 1)
     right = math.degrees(math.acos(g @ clipped / math.sqrt((g @ g) * (clipped @ clipped))))
-    by_value, by_norm = several(student, "turn_value", "turn_norm")
+    by_value, by_norm = student.values("turn_value", "turn_norm")
     wrong = {
         "radians; degrees are asked for": about(by_value, math.radians(right)),
         "value clipping does not keep the direction: of an entry beyond the threshold only the sign is left": (
@@ -351,7 +339,7 @@ def clipped_inf(student: Student, own: Homework, rng: np.random.Generator) -> It
     g = [own.own(f"entry {k}", 1.5, 9.0) * own.pick(f"sign {k}", [-1, 1]) for k in range(3)]
     g[where] = math.inf
     tau = own.own("threshold", 0.2, 1.4, digits=3)
-    by_norm, by_value = several(student, "after_norm", "after_value")
+    by_norm, by_value = student.values("after_norm", "after_value")
     right = [math.nan if k == where else 0.0 for k in range(3)]
     wrong = {
         "clipping by norm does not cure an Inf: the factor 1/Inf is 0, and Inf times 0 is NaN": same_with_nan(
@@ -422,7 +410,7 @@ def checked_clip(student: Student, own: Homework, rng: np.random.Generator) -> I
 @question("7a", points=2, title="The growth of residual blocks", section=SKIPS)
 def growth(student: Student, own: Homework, rng: np.random.Generator) -> Iterator[Item]:
     ngamma = own.own("n gamma", 1.2, 2.8)
-    one, two = several(student, "growth_one", "growth_two")
+    one, two = student.values("growth_one", "growth_two")
     free = "skips are not free: the mean square of the branch is added to the 1 of the skip"
     quoted = "2 and 3 are for He's n gamma = 2; yours is another"
     wrong = {

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
-from instructor.grading.checks import Item, Student, Unanswered, check, close, question, read
+from instructor.grading.checks import Item, Student, about, check, close, number, question, read, truth
 from labs.homework import Homework
 
 CHAPTER_5, CHAPTER_6, CHAPTER_7 = "05-constant-variance", "06-xavier", "07-activations-taylor"
@@ -22,47 +21,6 @@ LINEAR = f"{CHAPTER_7}#sec-act-linear-forward"
 LINEAR_BACKWARD = f"{CHAPTER_7}#sec-act-linear-backward"
 FRESH_LOSS = f"{CHAPTER_5}#cv-fresh-loss"
 BATCH_NORM = f"{CHAPTER_5}#cv-batch-norm"
-
-
-def about(got: Any, expected: Any, rtol: float = 0.001, atol: float = 0.0) -> bool:
-    """Equal up to the 0.1 % that the homework grants; two students' own numbers lie farther apart."""
-    return close(got, expected, rtol=rtol, atol=atol)
-
-
-def number(answer: Any) -> float:
-    """One real number, or NaN for anything else, so that a comparison with it is False."""
-    return float(np.real(np.ravel(answer)[0])) if np.size(answer) == 1 and close(answer, answer) else math.nan
-
-
-def truth(answer: Any) -> bool | None:
-    """A bool, also as 0 or 1 and as a 0-d array; None for anything else."""
-    return bool(answer) if np.size(answer) == 1 and answer in (True, False) else None
-
-
-def several(student: Student, *names: str) -> list[Any]:
-    """The answers of a question with several names; one that is missing is None, so the others still count."""
-    answers: list[Any] = []
-    for name in names:
-        try:
-            answers.append(student.value(name))
-        except Unanswered:
-            answers.append(None)
-    if all(answer is None for answer in answers):
-        raise Unanswered
-    return answers
-
-
-def called(student: Student, *calls: tuple[Any, ...]) -> list[Any]:
-    """What the functions return; None for one that is not answered, so that the others still count."""
-    replies: list[Any] = []
-    for name, *args in calls:
-        try:
-            replies.append(student.call(name, *args))
-        except Unanswered:
-            replies.append(None)
-    if all(reply is None for reply in replies):
-        raise Unanswered
-    return replies
 
 
 @question("1a", points=2, title="The variance when the mean is not 0", section=INPUT_MEAN)
@@ -151,7 +109,7 @@ def factor_all_equal(student: Student, own: Homework, rng: np.random.Generator) 
 @question("3a", points=3, title="Xavier for your own widths", section=IN_PYTORCH)
 def xavier_numbers(student: Student, own: Homework, rng: np.random.Generator) -> Iterator[Item]:
     n_in, n_out = own.pick("n_in", range(200, 1001)), own.pick("n_out", range(20, 181))
-    gamma, std, bound = several(student, "xavier_gamma", "xavier_std", "xavier_bound")
+    gamma, std, bound = student.values("xavier_gamma", "xavier_std", "xavier_bound")
     right = 2 / (n_in + n_out)
     wrong = {
         "this is one of the two conditions alone; Xavier asks for both on average": about(gamma, 1 / n_in)
@@ -175,7 +133,7 @@ def xavier_functions(student: Student, own: Homework, rng: np.random.Generator) 
     n_out, n_in = (int(n) for n in rng.integers(5, 30, size=2))
     gamma = 2 / (n_in + n_out)
     z, u = rng.normal(size=(n_out, n_in)), rng.uniform(size=(n_out, n_in))
-    normal, uniform = called(student, ("xavier_normal", z), ("xavier_uniform", u))
+    normal, uniform = student.calls(("xavier_normal", z), ("xavier_uniform", u))
     own_gamma = 2 / (own.pick("n_in", range(200, 1001)) + own.pick("n_out", range(20, 181)))
     right, bound = math.sqrt(gamma) * z, math.sqrt(3 * gamma)
     wrong = {
@@ -204,7 +162,7 @@ def xavier_functions(student: Student, own: Homework, rng: np.random.Generator) 
 @question("4a", points=2, title="A bottleneck, forward", section=COMPROMISE)
 def forward(student: Student, own: Homework, rng: np.random.Generator) -> Iterator[Item]:
     wide, narrow = own.pick("wide", range(120, 601)), own.pick("narrow", range(10, 81))
-    layer_1, both = several(student, "forward_layer_1", "forward_both")
+    layer_1, both = student.values("forward_layer_1", "forward_both")
     right = 2 * wide / (wide + narrow), 4 * wide * narrow / (wide + narrow) ** 2
     wrong = {
         "Xavier does not satisfy the forward condition when the widths differ": about(layer_1, 1),
@@ -225,7 +183,7 @@ def forward(student: Student, own: Homework, rng: np.random.Generator) -> Iterat
 @question("4b", points=2, title="A bottleneck, backward", section=BACKWARD)
 def backward_factors(student: Student, own: Homework, rng: np.random.Generator) -> Iterator[Item]:
     wide, narrow = own.pick("wide", range(120, 601)), own.pick("narrow", range(10, 81))
-    layer_1, both = several(student, "backward_layer_1", "backward_both")
+    layer_1, both = student.values("backward_layer_1", "backward_both")
     right = 2 * narrow / (wide + narrow), 4 * wide * narrow / (wide + narrow) ** 2
     wrong = {
         "Xavier does not satisfy the backward condition when the widths differ": about(layer_1, 1),
@@ -295,7 +253,7 @@ def backward(student: Student, own: Homework, rng: np.random.Generator) -> Itera
 
 @question("5d", points=1, title="What β changes", section=LINEAR_BACKWARD)
 def beta_changes(student: Student, own: Homework, rng: np.random.Generator) -> Iterator[Item]:
-    delta, weights = map(truth, several(student, "beta_changes_delta", "beta_changes_weight_gradient"))
+    delta, weights = map(truth, student.values("beta_changes_delta", "beta_changes_weight_gradient"))
     wrong = {
         "β does not change delta: the derivative of a constant is 0": delta is True,
         "a weight's gradient is delta times the forward signal, and that has β in it": weights is False,

@@ -18,6 +18,7 @@ from instructor.grading import batch, page, plots, quiz, report, similar
 from instructor.grading.sandbox import Sandbox
 from instructor.grading.submissions import Submission
 from instructor.tests.notebooks import RIGHT, WRONG, saved
+from instructor.tests.planting import HOMEWORKS
 from instructor.tests.test_grading import HERE, SECRET
 
 
@@ -181,7 +182,7 @@ def test_somebody_elses_number_is_listed() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["hw1", "hw2", "hw3", "hw4"])
+@pytest.mark.parametrize("name", HOMEWORKS)
 def test_a_quiz_holds_the_masters_numbers(tmp_path: Path, name: str) -> None:
     values, _ = quiz.answers(name, "demo")
     count = quiz.write(name, "demo", tmp_path / "quiz.zip")

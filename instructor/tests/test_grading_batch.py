@@ -1,4 +1,4 @@
-"""Around the sandbox: who handed in what, resuming, reports, gradebooks, the four assignments, and plain data."""
+"""Around the sandbox: who handed in what, resuming, reports, gradebooks, every assignment, and plain data."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from instructor.grading.inside import plain
 from instructor.grading.sandbox import FIRST_UID, Sandbox
 from instructor.release import ROOT
 from instructor.tests.notebooks import BLANK, RIGHT, WRONG, saved
+from instructor.tests.planting import HOMEWORKS
 from instructor.tests.test_grading import ASSIGNMENT, SECRET, autograder, earned, graded
 
-HOMEWORKS = ("hw1", "hw2", "hw3", "hw4")
 pytestmark = pytest.mark.xdist_group("grading")
 
 

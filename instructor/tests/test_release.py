@@ -25,7 +25,7 @@ from labs.homework import Homework
 
 SITE = ROOT / "_build" / "html"
 DISTINCTIVE = 16  # characters of a line, blanks collapsed: shorter ones, such as `a = 5`, stand anywhere by chance
-NAMES = ["hw1", "hw2", "hw3", "hw4"]
+NAMES = [path.stem for path in masters()]
 
 
 def collapsed(text: str) -> str:
