@@ -68,9 +68,9 @@ def test_the_printed_book(tmp_path, paper, size):
     assert sum(name.endswith("-solution") for name in places) > 40
 
 
-# What is wider than the text. Chromium would shrink the whole book until it fits.
+# What is wider than the text. Chromium would shrink the whole book until it fits. An SVG cuts off what leaves its frame.
 WIDE = """() => [...document.querySelectorAll('main *')]
-  .filter((e) => !e.closest('.katex svg, .vlist, .unseen') && e.getBoundingClientRect().width)
+  .filter((e) => !e.ownerSVGElement && !e.closest('.katex svg, .vlist, .unseen') && e.getBoundingClientRect().width)
   .filter((e) => e.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
   .map((e) => `${e.closest('.page')?.id}: ${e.tagName} ${e.textContent.trim().slice(0, 60)}`)"""
 
