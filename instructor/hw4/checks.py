@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from instructor.grading.checks import Item, Student, Unanswered, check, close, question, read
+from instructor.grading.checks import Item, NoAnswer, Student, Unanswered, check, close, letters, question, read
 from labs.homework import Homework
 
 CHAPTER_5, CHAPTER_6, CHAPTER_7 = "05-constant-variance", "06-xavier", "07-activations-taylor"
@@ -37,6 +37,17 @@ def number(answer: Any) -> float:
 def truth(answer: Any) -> bool | None:
     """A bool, also as 0 or 1 and as a 0-d array; None for anything else."""
     return bool(answer) if np.size(answer) == 1 and answer in (True, False) else None
+
+
+def chosen(answer: Any) -> dict[str, bool | None]:
+    """Which of A to E are chosen: by a dict, by five truths in order, or by the letters themselves; {} for what is neither."""
+    if isinstance(answer, dict):
+        named = {str(key).strip().upper(): value for key, value in answer.items()}
+        return {key: truth(named.get(key, False)) for key in "ABCDE"} if set(named) & set("ABCDE") else {}
+    if isinstance(answer, list | np.ndarray) and len(answer) == 5 and all(truth(value) is not None for value in answer):
+        return dict(zip("ABCDE", map(truth, answer), strict=True))
+    picked = letters(answer)
+    return {key: key in picked for key in "ABCDE"} if picked and set(picked) <= set("ABCDE") else {}
 
 
 def several(student: Student, *names: str) -> list[Any]:
@@ -105,8 +116,9 @@ def var_next(student: Student, own: Homework, rng: np.random.Generator) -> Itera
 @question("2a", points=3, title="Which assumption is not used", section=DEPENDENT)
 def needed(student: Student, own: Homework, rng: np.random.Generator) -> Iterator[Item]:
     answer = student.value("needed")
-    answer = answer if isinstance(answer, dict) else {}
-    got = {key: truth(answer.get(key)) for key in "ABCDE"}
+    got = chosen(answer)
+    if None in got.values() or not got:
+        raise NoAnswer(f"`needed` is no dict of A to E with True or False, but {str(answer)[:100]}", person=True)
     wrong = {
         "D: zero-mean, independent weights remove each cross term, whatever the inputs do to each other": got["D"]
         is True,
@@ -120,8 +132,8 @@ def needed(student: Student, own: Homework, rng: np.random.Generator) -> Iterato
         "B: with equal weights and equal inputs, the cross terms stay": got["B"] is False,
         "C: the mean of a product is the product of the means only for independent factors": got["C"] is False,
     }
-    ok = got == {"A": True, "B": True, "C": True, "D": False, "E": False}
-    yield check(2, ok, "all five", wrong, expected="A, B and C", got=answer)
+    right = {"A": True, "B": True, "C": True, "D": False, "E": False}
+    yield check(2, got == right, "all five", wrong, expected=right, got=answer)
 
 
 @question("2b", points=1, title="All inputs equal", section=DEPENDENT)
