@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 
+from instructor.grading import forms
 from instructor.grading.inside import plain
 
 
@@ -221,6 +222,10 @@ class Student:
         self._ask = ask
         self.seconds: dict[str, float] = {}  # that each question took, by the clock; the first one's with the cells
         self.asked: dict[str, None] = {}  # the names of the present question
+        self.doubts: dict[str, str] = {}  # what leaves open how its answers are to be read
+        self.other = False  # an answer came in another container than numbers do
+        self.freely = False  # read such answers as a person would
+        self.said: dict[str, list[dict[str, Any]]] = {}  # the question's replies, by request
 
     def begin(self, number: str | None) -> None:
         """Before a question: later ones do not see what this one changes. None: with the names as they are at the end."""
@@ -246,14 +251,11 @@ class Student:
         """The values of a SymPy expression at ``points``, computed on the student's side."""
         return self._request(kind="symbolic", name=name, points=plain.encode(points))
 
-    def around(self) -> tuple[list[str], list[str]]:
-        """What went wrong in cells that this question's answers depend on, and the answers that later cells changed."""
+    def around(self) -> tuple[list[str], list[str], list[str]]:
+        """What went wrong in cells that this question's answers depend on, the answers that later cells changed, its cells."""
         told = self._told(kind="causes", name="causes", names=list(self.asked))
-        causes, later = told if len(told) == 2 else ([], [])
-        texts = [
-            [t[:300] for t in part[:5] if isinstance(t, str)] for part in (causes, later) if isinstance(part, list)
-        ]
-        return (texts[0], texts[1]) if len(texts) == 2 else ([], [])
+        texts = [[t[:300] for t in part[:5] if isinstance(t, str)] for part in told if isinstance(part, list)]
+        return (texts[0], texts[1], texts[2]) if len(texts) == 3 else ([], [], [])
 
     def ids(self) -> list[str]:
         """The ids that the notebook was set up with."""
@@ -269,7 +271,7 @@ class Student:
 
     def _request(self, **request: Any) -> Any:
         self.asked[request["name"]] = None
-        reply = self._ask(request)
+        reply = self._reply(request)
         if "unanswered" in reply:
             raise Unanswered
         if "value" not in reply:
@@ -280,7 +282,27 @@ class Student:
             raise NoAnswer(f"the answer is {error}") from None
         if request["kind"] == "symbolic" and (not isinstance(value, list) or len(value) != len(request["points"])):
             raise NoAnswer("the answer is not one number for each point")
-        return value
+        return value if request["kind"] == "symbolic" else self._read(request, value)
+
+    def _reply(self, request: dict[str, Any]) -> dict[str, Any]:
+        """What is answered. Read anew, an answer is the same: nobody gets a second guess."""
+        said = self.said.setdefault(json.dumps(request, sort_keys=True), [])
+        if self.freely and said:
+            return said.pop(0)
+        reply = self._ask(request)
+        if not self.freely:
+            said.append(reply)
+        return reply
+
+    def _read(self, request: dict[str, Any], value: Any) -> Any:
+        """An answer as it came, or as a person would read it; ``doubts`` has what leaves that open."""
+        read, doubt = forms.read(value), forms.doubt(value)
+        if request["kind"] == "value" and isinstance(read, np.ndarray) and 1 in read.shape:
+            read = np.squeeze(read)
+        self.other |= read is not value
+        if doubt:
+            self.doubts[request["name"]] = doubt
+        return read if self.freely else value
 
 
 class LocalStudent(Student):
@@ -310,26 +332,47 @@ def run(module: ModuleType, student: Student, own: Any, secret: bytes, only: str
 def _run_one(asked: Question, student: Student, own: Any, secret: bytes) -> Result:
     """A question's result. One that is not full needs a person where that may not be the answer's fault."""
     result = _once(asked, student, own, secret, asked.number)
-    if asked.checks is None or result.points == asked.points or isinstance(student, LocalStudent):
+    if asked.checks is None or result.points == asked.points:
+        return result
+    result, said = _freely(asked, student, own, secret, result)
+    if result.points == asked.points:
         return result
     try:
-        causes, later = student.around()
+        causes, later, cells = student.around()
         if causes:
-            result.note, result.person = "; ".join(filter(None, [result.note, "see " + ", ".join(causes)])), True
-        elif later:
+            said.append("see " + ", ".join(causes))
+        elif later and not isinstance(student, LocalStudent):
             last = _once(asked, student, own, secret, None)
             if (last.points or 0) > (result.points or 0):
                 names = ", ".join(f"`{name}`" for name in later)
-                said = f"another cell gives {names} another value, which would get {last.points:g}"
-                result.note, result.person = "; ".join(filter(None, [result.note, said])), True
+                said.append(f"another cell gives {names} another value, which would get {last.points:g}")
+        if cells and (said or result.person) and not causes:
+            said.append("see " + ", ".join(cells))
     except NoAnswer:
         pass
+    result.person |= bool(said)
+    result.note = "; ".join(filter(None, [result.note, *said]))
     return result
+
+
+def _freely(asked: Question, student: Student, own: Any, secret: bytes, result: Result) -> tuple[Result, list[str]]:
+    """The result with numbers in other containers read as a person would, if that is better; and what stays open in them."""
+    if student.other:
+        student.freely = True
+        try:
+            read = _once(asked, student, own, secret, asked.number)
+        finally:
+            student.freely = False
+        result = read if (read.points or 0) > (result.points or 0) else result
+    wanted = {{"'": "words", '"': "words", "{": "a dict"}.get(item.expected[:1]) for item in result.items}
+    open_ = {name: doubt for name, doubt in student.doubts.items() if doubt not in wanted}
+    return result, [f"`{name}` is, or gives, {doubt}: how is it to be read?" for name, doubt in open_.items()]
 
 
 def _once(asked: Question, student: Student, own: Any, secret: bytes, when: str | None) -> Result:
     result = Result(asked.number, asked.title, asked.points, asked.section, read=asked.checks is None)
-    student.asked = {}
+    student.asked, student.doubts, student.other = {}, {}, False
+    student.said = student.said if student.freely else {}
     try:
         student.begin(when)
         if asked.checks is None:

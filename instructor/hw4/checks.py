@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
-from instructor.grading.checks import Item, Student, about, check, close, number, question, read, truth
+from instructor.grading.checks import (
+    Item,
+    NoAnswer,
+    Student,
+    about,
+    check,
+    close,
+    letters,
+    number,
+    question,
+    read,
+    truth,
+)
 from labs.homework import Homework
 
 CHAPTER_5, CHAPTER_6, CHAPTER_7 = "05-constant-variance", "06-xavier", "07-activations-taylor"
@@ -21,6 +34,17 @@ LINEAR = f"{CHAPTER_7}#sec-act-linear-forward"
 LINEAR_BACKWARD = f"{CHAPTER_7}#sec-act-linear-backward"
 FRESH_LOSS = f"{CHAPTER_5}#cv-fresh-loss"
 BATCH_NORM = f"{CHAPTER_5}#cv-batch-norm"
+
+
+def chosen(answer: Any) -> dict[str, bool | None]:
+    """Which of A to E are chosen: by a dict, by five truths in order, or by the letters themselves; {} for what is neither."""
+    if isinstance(answer, dict):
+        named = {str(key).strip().upper(): value for key, value in answer.items()}
+        return {key: truth(named.get(key, False)) for key in "ABCDE"} if set(named) & set("ABCDE") else {}
+    if isinstance(answer, list | np.ndarray) and len(answer) == 5 and all(truth(value) is not None for value in answer):
+        return dict(zip("ABCDE", map(truth, answer), strict=True))
+    picked = letters(answer)
+    return {key: key in picked for key in "ABCDE"} if picked and set(picked) <= set("ABCDE") else {}
 
 
 @question("1a", points=2, title="The variance when the mean is not 0", section=INPUT_MEAN)
@@ -63,8 +87,9 @@ def var_next(student: Student, own: Homework, rng: np.random.Generator) -> Itera
 @question("2a", points=3, title="Which assumption is not used", section=DEPENDENT)
 def needed(student: Student, own: Homework, rng: np.random.Generator) -> Iterator[Item]:
     answer = student.value("needed")
-    answer = answer if isinstance(answer, dict) else {}
-    got = {key: truth(answer.get(key)) for key in "ABCDE"}
+    got = chosen(answer)
+    if None in got.values() or not got:
+        raise NoAnswer(f"`needed` is no dict of A to E with True or False, but {str(answer)[:100]}", person=True)
     wrong = {
         "D: zero-mean, independent weights remove each cross term, whatever the inputs do to each other": got["D"]
         is True,
@@ -78,8 +103,8 @@ def needed(student: Student, own: Homework, rng: np.random.Generator) -> Iterato
         "B: with equal weights and equal inputs, the cross terms stay": got["B"] is False,
         "C: the mean of a product is the product of the means only for independent factors": got["C"] is False,
     }
-    ok = got == {"A": True, "B": True, "C": True, "D": False, "E": False}
-    yield check(2, ok, "all five", wrong, expected="A, B and C", got=answer)
+    right = {"A": True, "B": True, "C": True, "D": False, "E": False}
+    yield check(2, got == right, "all five", wrong, expected=right, got=answer)
 
 
 @question("2b", points=1, title="All inputs equal", section=DEPENDENT)

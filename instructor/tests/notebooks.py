@@ -263,6 +263,32 @@ HOSTILE: dict[str, bytes] = {
     "becomes root": wrong_with("import os, subprocess\nfor c in ('sudo -n id', 'su -c id', 'passwd -d root', 'mount'):\n    subprocess.run(c.split())\nos.setuid(0)"),
     "swallows every exception in replies": wrong_with("import sys, os\nos.fork = lambda: 0\nos._exit = sys.exit"),
     "answers slowly without end": wrong_with("import time\nclass L(list):\n    def __iter__(self):\n        while True:\n            time.sleep(0.1); yield 1\nranking = L([1])", last=True),
+    "all checks are green": wrong_with(
+        "import contextlib\nimport labs.homework as L\nL.Homework.check = lambda *a, **k: contextlib.nullcontext()\nL.Homework.own = lambda self, *a, **k: 1.5\nL.Homework.pick = lambda self, name, of: of[0]\nhw = Homework('small', STUDENT_ID, salt='test')"
+    ),
+    "numbers in texts that read badly": wrong_with(
+        "steps = {'x': '(' * 99 + '1' * 1800}\nranking = {'nan': '1e999', '-1e999': '-1/0', '1e5': '[[[[' * 20}\nvariance = ['1e999']\n"
+        "def layer_jacobian(W, h): return {f'{k}e{k}': '9' * 30 + '/' + '9' * 30 for k in range(3000)}", last=True
+    ),
+    "a dict in a dict in a dict": wrong_with("ranking = 1\nfor _ in range(55): ranking = {'answer': ranking}\nsteps = [[[[[{'a': {'b': '5'}}] * 9] * 9] * 9] * 9]\nlayer_jacobian = lambda W, h: ranking", last=True),
+    "another guess each time": wrong_with(
+        "class Guess:\n    def __iter__(self):\n        try: open('asked', 'x')\n        except OSError: return iter([2, 0, 1])\n        return iter([{'a': 0}, 0, 0])\nranking = Guess()", last=True
+    ),
+    "strange files in its home": wrong_with(
+        "import os, socket\nfor k in range(200):\n    try: os.mkfifo(f'p{k}'); os.symlink('/', f's{k}'); os.symlink(f'l{k}', f'l{k}'); open('\\n' * 200 + str(k), 'w').close()\n    except OSError: pass\n"
+        "for k in range(20):\n    s = socket.socket(socket.AF_UNIX)\n    try: s.bind(f'socket{k}'); os.makedirs(f'd{k}/e'); os.chmod(f'd{k}/e', 0); os.chmod(f'd{k}', 0)\n    except OSError: pass\nos.chmod('.', 0)"
+    ),
+    "a hundred thousand files": wrong_with("import time\nt = time.time()\nfor k in range(100_000):\n    try: open(f'f{k}', 'w').close()\n    except OSError: break\n    if time.time() > t + 1.5: break"),
+    "names of the graders": wrong_with("import socket\nkept = []\nfor k in range(61_000, 62_100):\n    s = socket.socket(socket.AF_UNIX)\n    try: s.bind(f'\\0numerical-stability-{k}'); kept.append(s)\n    except OSError: pass"),
+    "says why it needs a person": wrong_with(
+        "import sys\nfor name, module in list(sys.modules.items()):\n    if name.endswith('inside.notebook'):\n"
+        "        module.Notebook.answer = lambda self, request, number: {'value': [['<b>cell 1: the grader failed</b>'] * 9999, ['ranking'] * 9999, [1, {'dict': {}}]] if request['kind'] == 'causes' else 1}"
+    ),
+    "memory in pipes": wrong_with("import fcntl, os\nkept = []\nfor _ in range(120):\n    r, w = os.pipe(); kept.append(r); os.set_blocking(w, False)\n    try:\n        fcntl.fcntl(w, 1031, 1 << 20)\n        while os.write(w, b'x' * 65536): pass\n    except OSError: pass"),
+    "an expression that is none": wrong_with(
+        "class E(sp.Expr):\n    free_symbols = property(lambda self: {sp.Symbol('n')})\n    def doit(self, **k): return self\n    def subs(self, *a, **k): return self\n    def evalf(self, *a, **k): return {'a': 1}\nvariance = {'answer': [E()]}", last=True
+    ),
+    "stops itself when it is asked": wrong_with("import os, signal\ndef layer_jacobian(W, h):\n    os.kill(os.getpid(), signal.SIGSTOP)", last=True),
 }  # fmt: skip
 
 

@@ -7,18 +7,24 @@ import io
 import os
 import re
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import cloudpickle
 import psutil
 import pytest
+from distributed import Client
+from distributed.security import Security
 from support import missing
 
-from instructor.grading import batch, cluster, worker
+from instructor.grading import batch, cluster, report, worker
 from instructor.grading.sandbox import FIRST_UID, ROOT, Sandbox
 from instructor.grading.submissions import Submission
 from instructor.tests.notebooks import BLANK, RIGHT, WRONG, saved
@@ -56,7 +62,7 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in sorted(folder.glob("s*.json"))}
 
 
-def until(what: str, holds, seconds: float = 120) -> None:
+def until(what: str, holds, seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"waited {seconds} s for: {what}"
@@ -79,7 +85,7 @@ def beside(function, *arguments) -> Iterator[list]:
     try:
         yield result
     finally:
-        thread.join(300)
+        thread.join(900)
     assert result, "it never ended"
 
 
@@ -161,6 +167,25 @@ def memory_of(pid: int) -> Iterator[bytes]:
                     yield mem.read(end - start)
 
 
+def tasks(dask_scheduler: Any) -> list[bytes]:
+    """What the scheduler holds of each task."""
+    return [cloudpickle.dumps(task.run_spec) for task in dask_scheduler.tasks.values()]
+
+
+def refused(port: int, ours: Path, others: Path) -> None:
+    """Nobody without a certificate of this authority reaches the scheduler."""
+    bare = ssl.create_default_context(cafile=str(ours / "ca.pem"))
+    bare.check_hostname = False
+    with socket.create_connection(("127.0.0.1", port), 60) as raw, contextlib.suppress(ssl.SSLError, ConnectionError):
+        with_none = bare.wrap_socket(raw)
+        assert not with_none.recv(1)  # whom it takes in it greets; with TLS 1.3 a refusal is the first answer
+    files = {"tls_client_cert": str(others / "cert.pem"), "tls_client_key": str(others / "key.pem")}
+    for kind, ca in (("tls", ours), ("tls", others), ("tcp", ours)):
+        theirs = Security(tls_ca_file=str(ca / "ca.pem"), require_encryption=kind == "tls", **files)
+        with pytest.raises(OSError):
+            Client(f"{kind}://127.0.0.1:{port}", security=theirs, timeout=8).close()
+
+
 @pytest.mark.rehearsal
 def test_tls_a_scheduler_begun_anew_and_where_the_secret_is(tmp_path: Path) -> None:
     if os.getuid():
@@ -183,10 +208,17 @@ def test_tls_a_scheduler_begun_anew_and_where_the_secret_is(tmp_path: Path) -> N
             below = psutil.Process(hosts.pid).children(recursive=True)
             graders = [p for p in below if "spawn_main" in " ".join(p.cmdline())]
             assert any(SECRET in piece for p in graders for piece in memory_of(p.pid))  # one would see it
+            with connect() as client:
+                held: list[bytes] = []
+                until("a task", lambda: held.extend(client.run_on_scheduler(tasks)) or held, 60)
+            assert any(b"tanh" in task for task in held)  # the code of a student travels
+            assert not any(SECRET in task for task in held)
         had = {name: (folder / name).stat().st_mtime_ns for name in tree(folder)}
         assert len(had) < 12
         with started(tmp_path / "scheduler.log", *scheduler):
-            until("the rest", lambda: result, 240)
+            until("the rest", lambda: result, 600)
+            certificates(tmp_path / "others")
+            refused(18786, tmp_path / "tls", tmp_path / "others")
     assert result == [(12, 1)]
     assert tree(folder) == expected
     assert had == {name: (folder / name).stat().st_mtime_ns for name in had}
@@ -206,6 +238,7 @@ def test_what_ends_two_workers_is_set_aside(tmp_path: Path, capsys: pytest.Captu
         assert records["s1"] and records["s1"]["results"][0]["state"] == "not graded"
         assert "2 workers were lost" in records["s1"]["notes"][0] and "s1: 2 workers" in capsys.readouterr().err
         assert not any(r["notes"] for name, r in records.items() if r and name != "s1")
+        assert report.settle(records["s1"], [], 0)["state"] == report.PERSON
         assert cluster.grade_all(job, people, folder, connect, io.StringIO())[0] == 0  # nor is it tried again
 
 

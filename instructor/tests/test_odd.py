@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import shutil
@@ -15,7 +16,7 @@ from support import missing
 from instructor.grading import batch, report
 from instructor.grading.sandbox import Sandbox
 from instructor.grading.submissions import Submission, collect
-from instructor.tests.odd import EXPLAINED, FULL, ODD, SCRIPTS, Odd, made, script
+from instructor.tests.odd import EXPLAINED, FULL, ODD, SCRIPTS, J, Odd, cell, made, place, script
 
 # One worker for all sandboxes: two would share a student's user and see each other's processes
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("grading")]
@@ -106,6 +107,38 @@ def test_a_helper_beside_the_notebook_is_imported(sandbox: Sandbox, tmp_path: Pa
     batch.record_of(ASSIGNMENTS["hw1"], person, batch.free([sandbox]), tmp_path)
     record = report.settle(batch.load(tmp_path / "s123.json") or {}, [], 0)
     judge(record, Odd("2", ()))
+
+
+@pytest.mark.parametrize("line", ["%run utils.py", "exec(open('utils.py').read())", "%run utils"])
+def test_a_file_beside_the_notebook_is_run(sandbox: Sandbox, line: str, tmp_path: Path) -> None:
+    (tmp_path / "in" / "s123").mkdir(parents=True)
+    (tmp_path / "in" / "s123" / "hw1.ipynb").write_bytes(made(Odd("2", (line,))))
+    (tmp_path / "in" / "s123" / "utils.py").write_text(J)
+    [person], _ = collect(tmp_path / "in", None, homework="hw1")
+    batch.record_of(ASSIGNMENTS["hw1"], person, batch.free([sandbox]), tmp_path)
+    judge(report.settle(batch.load(tmp_path / "s123.json") or {}, [], 0), Odd("2", ()))
+
+
+# A dict of two has no order that a check knows; what it cannot read, a person does.
+FORMED = {
+    "dict": "def linear_gradients(W, x, delta_top):\n    deltas, gradients = _right(W, x, delta_top)\n    return {'deltas': deltas, 'gradients': gradients}",
+    "dict, the other way": "def linear_gradients(W, x, delta_top):\n    deltas, gradients = _right(W, x, delta_top)\n    return {'gradients': gradients, 'deltas': deltas}",
+    "text": "def linear_gradients(W, x, delta_top):\n    return str(_right(W, x, delta_top))",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORMED)
+def test_an_answer_in_another_container_counts_or_names_its_cell(sandbox: Sandbox, name: str, tmp_path: Path) -> None:
+    raw = made(Odd("before", (), "hw3"))
+    node = json.loads(raw)
+    at = place(node, "2b")
+    node["cells"].insert(at + 1, cell("_right = linear_gradients\n" + FORMED[name]))
+    record = settled(sandbox, json.dumps(node).encode(), tmp_path, "hw3")
+    [asked] = [r for r in record["results"] if r["question"] == "2b"]
+    assert asked["points"] == 3 or (
+        asked["person"] and "cell" in asked["note"] and "`linear_gradients`" in asked["note"]
+    )
+    assert (asked["points"] == 3) == (name == "dict")
 
 
 # Where points cannot be decided, a note says which cell and why.

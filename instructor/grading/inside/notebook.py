@@ -279,7 +279,7 @@ class Notebook:
             names = request["names"]
             other = {n: (self.ends if n in self.source.asked else self.first).get(n) for n in names}
             changed = [n for n, v in other.items() if v is not None and v is not self.namespace.get(n)]
-            return {"value": [self.source.causes(names, self.missing.names), changed]}
+            return {"value": [self.source.causes(names, self.missing.names), changed, self.source.places(names)]}
         if number is None and request["name"] in self.first:
             self.namespace[request["name"]] = self.first[request["name"]]
         elif number is not None and number not in self.source.asked:

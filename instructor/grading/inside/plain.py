@@ -8,12 +8,14 @@ raises ValueError. :func:`answer` runs beside the student's code.
 from __future__ import annotations
 
 import base64
+import dataclasses
 import difflib
 import itertools
 import json
 import math
 import numbers
 import sys
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -31,7 +33,7 @@ def encode(value: Any) -> Any:
     if value is None or (isinstance(value, bool | str | int | float) and not hasattr(value, "dtype")):
         return value
     if type(value).__name__ == "Stub":
-        raise Absent("it comes from a package that is not installed here")
+        raise Unclear("it comes from a package that is not installed here")
     if type(value).__module__.partition(".")[0] == "torch" and hasattr(value, "detach"):
         value = value.detach().cpu().to_dense() if value.is_sparse else value.detach().cpu()
         value = value.resolve_conj().resolve_neg()
@@ -47,11 +49,13 @@ def encode(value: Any) -> Any:
     for name, write in (("__array__", np.asarray), ("__float__", float), ("__iter__", _items)):  # other libraries'
         if hasattr(type(value), name):
             return encode(write(value))
-    raise TypeError(f"a {type(value).__name__}, which is neither a number, a text, an array nor a list of them")
+    if dataclasses.is_dataclass(value) or isinstance(value, types.SimpleNamespace):
+        return encode(dict(vars(value)))
+    raise Unclear(f"a {type(value).__name__}, which is neither a number, a text, an array nor a list of them")
 
 
-class Absent(TypeError):
-    """An answer that could not be computed here; a person should look."""
+class Unclear(TypeError):
+    """An answer that could not be computed here, or is nothing that a check compares; a person should look."""
 
 
 def _items(value: Any) -> list[Any]:
@@ -210,7 +214,7 @@ def answer(
         said = f"`{name}`: " if isinstance(error, TypeError) else f"`{name}` stops with "
         return {
             "failed": said + reason(error),
-            "person": isinstance(error, OSError | ImportError | MemoryError | Absent),
+            "person": isinstance(error, OSError | ImportError | MemoryError | Unclear),
         }
 
 
@@ -238,12 +242,25 @@ def _arguments(encoded: Any, request: dict[str, Any]) -> Any:
     return {k: tensor(v) for k, v in plain.items()} if isinstance(plain, dict) else [tensor(v) for v in plain]
 
 
+def _only(value: Any) -> Any:
+    """What a container of one thing holds; None for whatever else there is."""
+    value = vars(value) if isinstance(value, types.SimpleNamespace) else value
+    items = list(value.values()) if isinstance(value, dict) else value
+    items = items.ravel().tolist() if isinstance(items, np.ndarray) else items
+    return next(iter(items)) if isinstance(items, list | tuple | set) and len(items) == 1 else None
+
+
 def _at(expression: Any, point: dict[str, float]) -> Any:
     import sympy
 
-    expression = sympy.sympify(expression, locals={name: sympy.Symbol(name) for name in point})
+    while not isinstance(expression, str | sympy.Basic) and (one := _only(expression)) is not None:
+        expression = one
+    try:
+        expression = sympy.sympify(expression, locals={name: sympy.Symbol(name) for name in point})
+    except sympy.SympifyError as error:
+        raise Unclear(f"no expression: {error}") from None
     if not isinstance(expression, sympy.Expr):
-        raise TypeError(f"expected an expression, got a {type(expression).__name__}")
+        raise Unclear(f"expected an expression, got a {type(expression).__name__}")
     values = {symbol: point[symbol.name] for symbol in expression.free_symbols if symbol.name in point}
     unknown = sorted(symbol.name for symbol in expression.free_symbols if symbol not in values)
     if unknown:

@@ -141,6 +141,11 @@ class Source:
                     seen |= s.reads
         return [found[key] for key in sorted(found)][:5]
 
+    def places(self, names: Sequence[str]) -> list[str]:
+        """The cells that give ``names`` their values, the last of each."""
+        last = {name: s.cell + 1 for s in self.statements for name in s.binds if name in names}
+        return [f"cell {k}" for k in sorted(set(last.values()))]
+
 
 def _bound(text: str) -> set[str]:
     return {a or b for a, b in BOUND.findall(text)}
