@@ -142,7 +142,7 @@ ODD: dict[str, Odd] = {
     "never written": odd("id", 'STUDENT_ID = "..."', person=True),
     "argparse": odd("id", "import argparse\np = argparse.ArgumentParser()\np.add_argument('--id', required=True)\nSTUDENT_ID = p.parse_args().id"),
     "the command line": odd("id", "import sys\nSTUDENT_ID = sys.argv[1]"),
-    "an Enum": odd("id", "import enum\nclass Me(str, enum.Enum):\n    ID = 's123'\nSTUDENT_ID = Me.ID"),
+    "an Enum": odd("id", "import enum\nclass Me(str, enum.Enum):\n    ID = 's123'\nSTUDENT_ID = Me.ID", person=True),
     "the machine's user": odd("id", "import getpass\nSTUDENT_ID = getpass.getuser()", person=True),
     "the folder's name": odd("id", "import pathlib, re\nSTUDENT_ID = re.search(r's\\d+', str(pathlib.Path.cwd()))[0]"),
     "invisible signs": odd("id", "STUDENT_ID = '\\u200bs123\\ufeff'", person=True),

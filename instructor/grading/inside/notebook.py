@@ -87,6 +87,8 @@ class OnCPU(TorchFunctionMode):
     @classmethod
     def start(cls) -> None:
         cls.on = True
+        torch.set_default_device("cpu")
+        vars(torch)["set_default_device"] = lambda device: None
         cls().__enter__()
         generator = torch.Generator
         vars(torch)["Generator"] = lambda device="cpu": generator()
@@ -100,7 +102,7 @@ def _here(value: Any) -> Any:
 
 
 class Shell:
-    """What ``get_ipython()`` gives: magics that only time or capture run their code, all others do nothing."""
+    """What ``get_ipython()`` gives: magics that time, capture or run a script run its code, all others do nothing."""
 
     def __init__(self, run: Callable[[str], None]) -> None:
         self._run = run
@@ -108,6 +110,9 @@ class Shell:
     def run_line_magic(self, name: str, line: str, *rest: Any) -> None:
         if name in RUN_BODY:
             self._run(line)
+        elif name == "run":  # a script beside the notebook
+            path = Path(line.split()[0].strip("'\""))
+            self._run(path.with_suffix(path.suffix or ".py").read_text("utf8"))
 
     def run_cell_magic(self, name: str, line: str, cell: str) -> None:
         self._run(f"%%{name} {line}\n{cell}")
@@ -148,6 +153,7 @@ class Notebook:
         shell = Shell(self._magic)
         vars(IPython.core.getipython)["get_ipython"] = vars(IPython)["get_ipython"] = lambda: shell
         self.namespace.update(get_ipython=lambda: shell, display=display, __file__="notebook.py")
+        sys.argv[:] = ["notebook.py"]
         random.seed(0)
         np.random.seed(0)
         torch.manual_seed(0)

@@ -60,6 +60,8 @@ class Unclear(TypeError):
 
 def _items(value: Any) -> list[Any]:
     found = list(itertools.islice(value, ITEMS + 1))
+    if not found and hasattr(value, "__next__"):
+        raise Unclear("an iterator that a cell has used up")
     if len(found) > ITEMS:
         raise TypeError(f"more than {ITEMS:,} items")
     return found
