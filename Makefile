@@ -34,6 +34,10 @@ $(READY): requirements.txt book/_ext/bookext/run/environment.py
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 6))' 2> /dev/null || { echo 'There is no $(PYTHON) here, or a very old one; the book needs Python 3.11 or newer. Name another: make book PYTHON=python3.12' >&2; exit 1; }
 	@"$(PYTHON)" book/_ext/bookext/run/environment.py
 
+# Only where one of them is not there.
+requirements.txt bench/requirements.txt book/_ext/bookext/run/environment.py:
+	@echo '$@ is missing: git checkout $@ brings it back.' >&2; exit 1
+
 book: $(READY)  ## execute the chapters and build the site, strictly
 	@$(RUN) bookext.run.build
 

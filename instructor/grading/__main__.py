@@ -39,14 +39,14 @@ def secret_at(path: Path) -> bytes:
 
 
 def grade(args: argparse.Namespace) -> int:
+    roster = read_roster(args.roster, args.id_column) if args.roster else None
+    people, unmatched = collect(args.submissions, roster, args.pattern, args.homework)
     secret = secret_at(args.secret)
     assignment = batch.Assignment(args.homework, secret, salt=args.salt)
     if args.question and args.question not in (numbers := [q.number for q in assignment.questions]):
         raise ValueError(f"--question: expected one of {', '.join(numbers)}, got {args.question!r}")
     out = args.out or Path("grades") / args.homework
     out.mkdir(parents=True, exist_ok=True, mode=0o700)
-    roster = read_roster(args.roster, args.id_column) if args.roster else None
-    people, unmatched = collect(args.submissions, roster, args.pattern, args.homework)
     mine = batch.shard(people, args.shard)
     private = [args.secret, assignment.folder, args.submissions, out]
     if args.cluster or args.workers:

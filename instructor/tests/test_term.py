@@ -18,6 +18,7 @@ from support import ROOT
 
 from instructor import release, term
 from instructor.grading import checks
+from instructor.tests import planting, test_homeworks, test_wrong_answers
 from instructor.tests.planting import HOMEWORKS, SALT, SECRET, cells, execute, master, module
 from instructor.tests.test_homeworks import OWN
 from labs.homework import Homework
@@ -102,27 +103,41 @@ def test_another_students_numbers_are_right_in_one_of_a_hundred_pairs_at_most(na
     assert max(full.values()) <= 0.018 * len(pairs), full
 
 
+def with_salt(monkeypatch: pytest.MonkeyPatch, salt: str) -> None:
+    """Everything that the tests of the homework have worked out is worked out anew, with another salt."""
+    monkeypatch.setattr(planting, "SALT", salt)
+    for module_ in (planting, test_homeworks, test_wrong_answers):
+        for kept in [value for value in vars(module_).values() if hasattr(value, "cache_clear")]:
+            kept.cache_clear()
+
+
 @pytest.mark.rehearsal
 @pytest.mark.parametrize("salt", SALTS)
-def test_a_term_with_any_salt_passes_the_tests(salt):
-    """The homework's and the release's tests, in a process of its own."""
-    tests = [f"instructor/tests/{name}.py" for name in ("test_homeworks", "test_wrong_answers")]
+def test_a_term_with_any_salt_passes_the_tests(salt, monkeypatch):
+    """The tests of the homework that depend on numbers, in this process: starting torch takes longer than they do."""
+    with_salt(monkeypatch, salt)
+    for name in HOMEWORKS:
+        test_homeworks.test_the_reference_gets_every_point(name, "s123")
+        test_homeworks.test_the_blank_runs_whole_and_gets_nothing(name)
+        test_homeworks.test_the_numbers_of_another_student_fail(name)
+        test_wrong_answers.test_a_wrong_answer_gets_the_message_meant_for_it(name)
+        test_wrong_answers.test_every_message_of_the_hidden_checks_has_a_planted_answer(name)
+        test_wrong_answers.test_the_visible_check_refuses_what_a_hidden_one_knows(name)
+        test_wrong_answers.test_no_message_states_the_answer(name)
+        test_wrong_answers.test_a_green_notebook_is_nearly_right(name)
+        test_wrong_answers.test_a_mixed_notebook_run_whole_is_the_sum_of_its_answers(name)
+    for row in test_homeworks.RIGHT:
+        test_homeworks.test_a_right_answer_in_another_way_has_every_point(*row)
+    with_salt(monkeypatch, SALT)
+
+
+@pytest.mark.rehearsal
+@pytest.mark.parametrize("salt", SALTS[:3])
+def test_a_term_with_another_salt_passes_all_the_tests(salt):
+    """In a process of its own, as a lecturer would run them."""
+    tests = [f"instructor/tests/test_{name}.py" for name in ("homeworks", "wrong_answers")]
     wanted = ["-m", "not rehearsal and not slow", "-k", "not take_little and not sandbox"]
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-x",
-        "-p",
-        "no:cacheprovider",
-        "-n",
-        "2",
-        "--dist",
-        "loadgroup",
-        *wanted,
-        *tests,
-    ]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *wanted, *tests]
     done = subprocess.run(command, cwd=ROOT, env=os.environ | {"TERM_SALT": salt}, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-4000:]
 

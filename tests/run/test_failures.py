@@ -22,11 +22,12 @@ from bookext.run import command, environment
 from filelock import FileLock
 from support import ROOT
 
-FOLDERS = ("book", "labs", "instructor", "tests", ".github", ".ci")
+FOLDERS = ("book", "labs", "instructor", "tests", "bench", ".github", ".ci")
 FILES = (
     "Makefile",
     "_config.yml",
     "_toc.yml",
+    "requirements.in",
     "requirements.txt",
     "pyproject.toml",
     "README.md",

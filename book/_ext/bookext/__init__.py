@@ -16,6 +16,11 @@ if not find_spec(
         f"{sys.executable} lacks the book's packages: use .venv/bin/python (rm -f .venv/ready && make book completes that one)."
     )
 
+if sys.argv[:1] == [
+    "-m"
+]:  # python -m bookext.…, instructor.… or bench.…: what stops it is said in one line, as under make
+    sys.excepthook = lambda kind, error, trace: import_module("bookext.run.command").say(error)
+
 # In this order: handlers of one event run as they were connected.
 PAGES = (
     "writer",

@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from bookext.read.book import parsed
 from bookext.read.chapter import Chapter
 
 from .slices import Slice, SliceError, described, fingerprint
@@ -102,7 +103,7 @@ def read_records(chapter: Chapter) -> dict[str, Any]:
 
 @lru_cache(maxsize=64)
 def _read(path: Path, stamp: int) -> dict[str, Any]:
-    return json.loads(path.read_text("utf8"))
+    return parsed(path, json.loads)
 
 
 def records_text(records: Mapping[str, Any]) -> str:

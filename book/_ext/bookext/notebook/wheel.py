@@ -15,7 +15,7 @@ import tomllib
 from functools import lru_cache
 from pathlib import Path
 
-from bookext.read.book import ROOT, config
+from bookext.read.book import ROOT, config, parsed
 
 FOLDER = "wheel"  # of the site
 SOURCES = ("pyproject.toml", "README.md", "LICENSE")
@@ -25,7 +25,7 @@ EPOCH = "315532800"  # 1980-01-01, the earliest time that a zip file can hold
 @lru_cache(maxsize=1)
 def wheel_name() -> str:
     """The wheel's file name, which pip reads the version from."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf8"))["project"]
+    project = parsed(ROOT / "pyproject.toml", tomllib.loads)["project"]
     return f"{re.sub(r'[-_.]+', '_', project['name']).lower()}-{project['version']}-py3-none-any.whl"
 
 

@@ -36,6 +36,7 @@ def write_zip(site: Path, target: Path) -> Path:
     notebooks = {
         page.with_suffix(".ipynb").relative_to(ROOT / "book"): page.with_suffix(".ipynb") for page in notebook_pages()
     }
+    (site / "index.html").stat()  # no built book, no zip
     with zipfile.ZipFile(target, "w") as packed:
 
         def add(name: str, data: bytes) -> None:

@@ -21,7 +21,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util import docname_join
 from sphinx_exercise.nodes import exercise_enumerable_node, exercise_subtitle
 
-from bookext.read.book import book_pages
+from bookext.read.book import book_pages, parsed
 from bookext.read.plaintext import tex_to_text
 
 from .folds import fold
@@ -206,7 +206,7 @@ def add_lecture_terms(env: BuildEnvironment, entries: list[Entry]) -> None:
 
 def read_terms() -> tuple[list[list[str]], dict[str, list[str]]]:
     """Groups of names for one thing, and for each place what else it is called."""
-    table = tomllib.loads(TERMS.read_text("utf8"))
+    table = parsed(TERMS, tomllib.loads)
     return [group.split(" | ") for group in table["same"]], {k: v.split(" | ") for k, v in table["places"].items()}
 
 

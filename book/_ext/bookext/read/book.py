@@ -1,6 +1,7 @@
 """The book as a whole: its settings, the order of its pages, and where each is published."""
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,19 +17,28 @@ def display_path(path: Path) -> str:
 
 
 class SettingsError(ValueError):
-    """_config.yml, _toc.yml or the head of a page is missing or cannot be read; names the file, and the line where there is one."""
+    """A file of settings or data, or the head of a page, is missing or cannot be read; names the file, and the line where there is one."""
+
+
+def parsed(path: Path, parse: Callable[[str], Any]) -> Any:
+    """A file of YAML, JSON, TOML or BibTeX; raises ``SettingsError`` that names the line where its parser stopped."""
+    name = display_path(path)
+    try:
+        return parse(path.read_text("utf8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{name} is missing: git checkout {name} brings it back") from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{name}: not written in UTF-8, at byte {error.start}; save it so") from None
+    except Exception as error:  # every parser has errors of its own
+        mark, said = getattr(error, "problem_mark", None), getattr(error, "problem", None) or str(error)
+        told = re.search(r"line (\d+)", said)
+        line = mark.line + 1 if mark else told[1] if told else 0
+        raise SettingsError(f"{name}{f':{line}' if line else ''}: {said.splitlines()[0]}; mend that line") from None
 
 
 def settings(name: str, *wanted: str) -> dict[str, Any]:
     """A file of settings in the root, with the keys that the book cannot do without, such as ``repository.url``."""
-    try:
-        found = yaml.safe_load((ROOT / name).read_text("utf8"))
-    except FileNotFoundError:
-        raise SettingsError(f"{name} is missing: git checkout {name} brings it back") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise SettingsError(f"{name}{line}: {getattr(error, 'problem', None) or 'not YAML'}; mend that line") from None
+    found = parsed(ROOT / name, yaml.safe_load)
     for key in wanted:
         value = found
         for part in key.split("."):

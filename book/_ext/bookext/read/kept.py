@@ -29,7 +29,8 @@ def remembered(name: str, key: str, compute: Callable[[], Any]) -> Any:
         kept.parent.mkdir(parents=True, exist_ok=True)
         for older in kept.parent.glob(f"{name}-{'?' * len(key)}.json"):
             older.unlink()
-        kept.write_text(json.dumps(found), "utf8")
+        (whole := kept.with_suffix(".new")).write_text(json.dumps(found), "utf8")
+        whole.replace(kept)  # a full disk leaves no half of it
     return json.loads(kept.read_text("utf8"))
 
 

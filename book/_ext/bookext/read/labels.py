@@ -5,7 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from .book import ROOT, book_pages, numbered_chapters
+from .book import ROOT, book_pages, numbered_chapters, parsed
 from .chapter import read_chapter
 
 # A label above something, past further labels and attributes, and the line that it is above.
@@ -15,9 +15,9 @@ LABELLED = re.compile(r"^\(([\w:.-]+)\)=\s*\n(?=(?:(?:\([^\n]*\)=|\{[.#][^\n]*\}
 @lru_cache(maxsize=1)
 def bibliography() -> Any:
     """book/references.bib, parsed."""
-    from pybtex.database import parse_file
+    from pybtex.database import parse_string
 
-    return parse_file(str(ROOT / "book" / "references.bib")).entries
+    return parsed(ROOT / "book" / "references.bib", lambda text: parse_string(text, "bibtex")).entries
 
 
 @lru_cache(maxsize=1)

@@ -3,12 +3,14 @@
 import gc
 import os
 import sys
+import tomllib
 
 from filelock import FileLock, Timeout
 
-from bookext.read.book import ROOT, executed_pages
+from bookext.read.book import ROOT, config, contents, executed_pages, parsed
 from bookext.read.chapter import SourceError
 from bookext.read.kept import BUILD, cache_path, digest, files
+from bookext.read.labels import bibliography
 from bookext.read.machine import build_environment, is_build_machine
 
 SITE = BUILD / "html"
@@ -56,6 +58,8 @@ def build() -> int:
     if index.exists() and stamp.exists() and stamp.read_text() == now:
         print(f"Nothing changed. The site: {index}")
         return 0
+    # A fault in one of these files is said now, not when all chapters have run.
+    config(), contents(), bibliography(), parsed(ROOT / "pyproject.toml", tomllib.loads)
     from .execute import execute_all, forget_old_caches  # an unchanged book does not wait for Jupyter
 
     stamp.unlink(missing_ok=True)

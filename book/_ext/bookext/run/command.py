@@ -49,6 +49,8 @@ def last_path(error: BaseException) -> str:
 def of_the_machine(error: OSError) -> str:
     """A file, a folder, a program, the disk."""
     name = shown(error.filename) if error.filename is not None else ""
+    if isinstance(error, FileNotFoundError) and name.startswith("_build/html"):
+        return f"There is no built book, and {name} belongs to it (make book builds it)"
     if isinstance(error, FileNotFoundError):
         remedy = TOOLS.get(
             Path(name).name, "was it removed or renamed? git status shows it; make clean if it lies in _build"
@@ -96,7 +98,9 @@ def one_line(module: str, error: BaseException) -> str:
         return "The memory is not enough (close other programs and run it again)."
     if isinstance(error, subprocess.CalledProcessError):
         return of_a_program(error)
-    if type(error).__module__.partition(".")[0] in OURS:  # an error of ours says what is wrong with a page or a setting
+    if type(error).__module__.partition(".")[0] in OURS | {
+        "__main__"
+    }:  # an error of ours says what is wrong with a page or a setting
         return first
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if f"{ROOT}/" in frame.filename]
     where = f" at {shown(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
@@ -112,6 +116,13 @@ def end_children() -> None:
         for child in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 child.kill()
+
+
+def say(error: BaseException) -> None:
+    """What stopped a module that was started by itself: the last word of ``sys.excepthook``."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    print(one_line(spec.name if spec else "It", error), file=sys.stderr, flush=True)
+    end_children()
 
 
 def main(arguments: list[str]) -> int:

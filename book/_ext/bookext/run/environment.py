@@ -21,6 +21,7 @@ OTHER = "Name another Python: make book PYTHON=python3.12"
 REMEDIES = (
     (r"ensurepip is not|No module named '?(venv|ensurepip)", "Install it (Debian, Ubuntu: apt install python3-venv). " + OTHER),
     (r"contains the PATH separator", "Rename the folder: its name must not hold a colon."),
+    (r"Not a directory", "A file stands where a folder belongs: move it away."),
     (r"No space left|Disk quota", "Free some space (the environment takes 2 GB) and run it again."),
     (r"Permission denied|Read-only", "Copy the book into a folder that you may write into."),
     (r"Failed to resolve|NewConnectionError|NameResolution|timed out|TimeoutError|Connection|ProxyError|Network is unreachable",

@@ -34,6 +34,10 @@ SHOWN = ("sphinx", "docutils", "myst-parser", "myst-nb", "numpy", "sympy", "matp
 CONFIG = "from jupyter_book.cli.main import main; main(['config', 'sphinx', '.'])"
 
 
+class NewestError(ValueError):
+    """What the run cannot do without."""
+
+
 def call(command: Sequence[str | Path], cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Run a command of the new environment, which must not see the old one's packages."""
     passed = {
@@ -55,6 +59,8 @@ def copied() -> None:
 def environment(python: str, keep: list[str]) -> Path:
     """An environment with the newest packages; ``keep`` names those that it has already and that stay."""
     home = HOME / f"env-{Path(python).name}"
+    if not shutil.which(python):
+        raise NewestError(f"There is no {python} here: name one with --python, such as python3.13")
     if not (home / "bin" / "python").exists():
         subprocess.run([python, "-m", "venv", str(home)], capture_output=True, text=True, check=True)
     wanted = [name for name in (*NEEDED, *EXTENSIONS, "torch") if name not in keep]
