@@ -161,7 +161,7 @@ def test_keyboard_table_and_reset(browser, name):
         "e => [...e.querySelectorAll('input, select, textarea')].filter(f => !f.labels.length && !f.ariaLabel).length"
     )
     assert one.evaluate(unnamed) == 0
-    for field in one.locator("form :is(input[type=range], select, input[type=radio]:checked)").all():
+    for field in one.locator(":is(input[type=range], select, input[type=radio]:checked)").all():
         if not field.is_visible() and field.get_attribute("type") != "radio":
             continue
         state = tab.evaluate("one.state()")

@@ -266,3 +266,42 @@ def test_activation(page):
     for wrong in ("tanh(x", "foo(x)", "1/x", ""):
         _, result = page.at(formula=wrong)
         assert result["error"]
+
+
+def test_culprit(page):
+    """What the chapter's own search printed, laid on the step that it searched; and what is said of every suspect."""
+    found = explore.data("culprit")
+    said = " ".join("".join(o.get("text", "") for o in explore.outputs("culprit")).split())
+    for name, each in found.items():
+        searched = said.partition(f"{name} {each['phase']}: ")[2]
+        assert " -> ".join(each["chain"]) in searched[:900], name
+
+    def draw(rng):
+        return {"patient": rng.choice([*found]), "suspect": rng.randint(0, 36)}
+
+    for settings in [*({"patient": name, "suspect": 1} for name in found), *page.settings(draw)]:
+        state, result = page.at(**settings)
+        each, items = found[state["patient"]], result["items"]
+        nodes, way = each["nodes"], each["way"]
+        computed = [k for k, node in enumerate(nodes) if node["phase"] in ("forward", "backward")]
+        assert sorted(k for item in items if item["kind"] != "leaf" for k in item["nodes"]) == computed
+        for item in items:
+            own = [nodes[k] for k in item["nodes"]]
+            for key in ("count", "nan", "inf", "zero"):
+                assert item[key] == sum(node[key] for node in own)
+            assert float(item["largest"]) == max(node["largest"] for node in own)
+        assert result["way"] == way and all(a in nodes[b]["reads"] for a, b in pairwise(way))
+        anything = any(node["nan"] + node["inf"] for node in nodes)
+        spoiled = [
+            node["nan"] + node["inf"] > 0 if anything else node["phase"] == "backward" and node["zero"] == node["count"]
+            for node in nodes
+        ]
+        assert all(spoiled[k] for k in way) and not any(
+            spoiled[k] for k in nodes[way[0]]["reads"] if state["patient"] != "3 attention"
+        )
+        chosen = result["chosen"]
+        assert (chosen is None) == (state["suspect"] == 0)
+        if chosen and way[0] in chosen["nodes"]:
+            assert result["verdict"] == "right"
+        elif chosen and not any(spoiled[k] for k in chosen["nodes"]):
+            assert result["verdict"] in ("sound", "right")

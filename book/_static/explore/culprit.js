@@ -1,0 +1,164 @@
+/* Chapter 8: the broken nets at the step that fails, as labs.monitor.flow.examined sees it. The reader names the operation that he
+   suspects, and then sees the finder's chain. What is drawn was computed by the chapter. */
+"use strict";
+
+explore.add({ name: "culprit", of: (data) => {
+  const { shown, tag, line, text, superscript: _, ...ex } = explore;
+  const names = Object.keys(data), ROW = 33, TOP = 46;
+
+  /** Rows from the input to the loss; an item is what can be suspected: an operation, a derivative, or what an operation reads from outside. */
+  function arrange({ nodes, way }) {
+    const is = (phase) => (k) => nodes[k].phase === phase, all = ex.range(nodes.length), rows = all.filter(is("forward"));
+    const back = all.filter(is("backward")), rowOf = (k) => rows.indexOf(nodes[k].derives ?? k);
+    for (const k of back.filter((k) => nodes[k].derives === null)) {
+      rows.splice(Math.max(0, ...nodes[k].reads.filter(is("backward")).map(rowOf)), 0, k); // a view's: the operation itself computes nothing
+    }
+    const items = [], item = (kind, row, own, label) => {
+      const total = (key) => ex.sum(own.map((k) => nodes[k][key])), [count, nan, inf, zero] = ["count", "nan", "inf", "zero"].map(total);
+      const largest = Math.max(...own.map((k) => nodes[k].largest));
+      items.push({ number: items.length + 1, kind, row, nodes: own, label, module: nodes[own[0]].module, count, nan, inf, zero, largest });
+    };
+    rows.filter(is("forward")).forEach((k) => {
+      const outside = nodes[k].reads.filter((r) => !is("forward")(r) && !is("backward")(r)), row = rows.indexOf(k);
+      const given = outside.filter(is("input")), learned = outside.filter((r) => !is("input")(r));
+      if (given.length) item("leaf", row, given, "input");
+      if (learned.length) item("leaf", row, learned, "weights");
+      item("forward", row, [k], nodes[k].operation);
+    });
+    for (const k of back) item("backward", rowOf(k), [k], nodes[k].operation);
+    return { rows, items, origin: way[0] };
+  }
+  const arranged = Object.fromEntries(names.map((name) => [name, arrange(data[name])]));
+
+  function compute({ patient, suspect }) {
+    const found = data[patient], { nodes, way, phase, chain, message, step } = found, { rows, items, origin } = arranged[patient];
+    const anyBad = nodes.some((n) => n.nan + n.inf > 0);
+    const spoiled = (k) => (anyBad ? nodes[k].nan + nodes[k].inf > 0 : nodes[k].phase === "backward" && nodes[k].zero === nodes[k].count);
+    const chosen = items[Math.min(suspect, items.length) - 1] ?? null;
+    const related = (k) => k === origin || nodes[k].derives === origin || nodes[origin].derives === k;
+    const verdict = !chosen ? null
+      : chosen.nodes.some(related) ? "right"
+        : !chosen.nodes.some(spoiled) ? "sound"
+          : chosen.nodes.some((k) => nodes[k].reads.some(spoiled)) ? "later" : "meant";
+    return { patient, step, phase, chain, message, nodes, way, rows, items, chosen, verdict, anyBad, loss: nodes[rows.filter((k) => nodes[k].phase === "forward").at(-1)] };
+  }
+
+  const bad = ({ nan, inf, count }, wide) => [[nan, "NaN"], [inf, "Inf"]].filter(([n]) => n).map(([n, what]) => (count === 1 ? what : `${n} ${what}`)).join(", ") + (wide && count > 1 ? ` of ${count}` : "");
+  const value = (item, wide) => (item.nan + item.inf ? bad(item, wide) : item.zero === item.count ? "all 0" : `${wide ? "up to" : "≤"} ${shown(item.largest, wide ? 3 : 2)}`);
+  const title = ({ kind, label, module }) => (kind === "backward" ? "backward of " : "") + label + (module ? ` of module ${module}` : "");
+
+  function frame({ width }, { items }) {
+    const wide = width >= 560, both = items.some(({ kind }) => kind === "backward"), gap = wide ? 34 : both ? 10 : 13, leaf = wide ? 136 : both ? 64 : 96;
+    const rest = width - leaf - (both ? 3 : 2) * gap, column = both ? rest / 2 : rest;
+    const left = { leaf: 0, forward: leaf + gap, backward: leaf + 2 * gap + column };
+    return { wide, both, gap, column, left, width: { leaf, forward: column, backward: column } };
+  }
+  /** Where an item stands; what an operation reads from outside shares its row. */
+  function place(item, { left, width }, items) {
+    const { kind, row } = item, mates = kind === "leaf" ? items.filter((other) => other.kind === kind && other.row === row) : [item];
+    const height = mates.length > 1 ? 14 : 27, y = TOP + ROW * row + (mates.indexOf(item) ? 14 : 0);
+    return { x: left[kind], y, width: width[kind], height, middle: y + height / 2, right: left[kind] + width[kind] };
+  }
+
+  function draw(result, size) {
+    const { nodes, way, rows, items, chosen, loss, chain } = result, f = frame(size, result), { wide, gap, left, column } = f;
+    const boxes = new Map(items.map((item) => [item, place(item, f, items)])), of = (k, row) => items.find((item) => item.nodes.includes(k) && (row === undefined || item.row === row));
+    const shownWay = chosen ? way : [], steps = new Set(shownWay.slice(1).map((k, j) => `${shownWay[j]} ${k}`));
+    let edges = "", chained = "", out = "";
+    const edge = (from, to) => {
+      const b = of(to), a = of(from, b.row) ?? of(from);
+      const on = steps.has(`${from} ${to}`), kind = on ? "chain" : "flow", [p, q] = [boxes.get(a), boxes.get(b)];
+      if (a.kind !== "backward" && b.kind === "backward" && !on) return; // what is only kept for the derivative
+      let d;
+      if (a.kind !== b.kind) d = `M${p.right} ${p.middle}L${q.x} ${q.middle}`;
+      else if (Math.abs(a.row - b.row) === 1) {
+        const x = p.x + p.width / 2;
+        d = a.row < b.row ? `M${x} ${p.y + p.height}L${x} ${q.y}` : `M${x} ${p.y}L${x} ${q.y + q.height}`;
+      } else {
+        const bulge = Math.min(gap - 2, 4 + 4 * Math.abs(a.row - b.row)), x = a.kind === "forward" ? p.x : p.right, out = a.kind === "forward" ? x - bulge : x + bulge;
+        d = `M${x} ${p.middle}C${out} ${p.middle} ${out} ${q.middle} ${x} ${q.middle}`;
+      }
+      const drawn = tag("path", { d, class: `ex-${kind}` });
+      if (on) chained += drawn; else edges += drawn;
+    };
+    nodes.forEach((node, k) => node.reads.forEach((from) => edge(from, k)));
+    for (const item of items) {
+      const { x, y, width, height, middle } = boxes.get(item), at = way.findIndex((k) => item.nodes.includes(k));
+      const kinds = [item.nan + item.inf ? "bad" : item.zero === item.count ? "zero" : "sound"];
+      if (chosen && at >= 0) kinds.push(at === 0 ? "origin" : "chained");
+      if (item === chosen) kinds.push("suspect");
+      out += tag("rect", { x, y, width, height, rx: 4, class: `ex-box ${kinds.map((kind) => `ex-${kind}`).join(" ")}` });
+      const strong = item.nan + item.inf ? "strong" : "label", size = { "font-size": 11 };
+      if (item.kind === "leaf") {
+        out += text(x + 4, middle + 4, `${item.number} ${item.label}`, { anchor: "start", ...size });
+        if (wide || item.nan + item.inf) out += text(x + width - 4, middle + 4, item.nan + item.inf ? bad(item, false) : value(item, false), { anchor: "end", kind: strong, ...size });
+      } else if (wide) {
+        out += text(x + 6, middle + 4, `${item.number} ${item.label}`, { anchor: "start", kind: "name" });
+        out += text(x + width - 6, middle + 4, value(item, column > 240), { anchor: "end", kind: strong });
+      } else {
+        out += text(x + 4, y + 11, `${item.number} ${item.label}`, { anchor: "start", kind: "name", ...size });
+        out += text(x + width - 4, y + 23, value(item, column > 130), { anchor: "end", kind: strong, ...size });
+      }
+    }
+    const head = (column, words, more) => text(left[column] + f.width[column] / 2, 16, words, { kind: "name" }) + text(left[column] + f.width[column] / 2, 32, more);
+    out += head("leaf", "from outside", "") + head("forward", "forward", wide ? "down to the loss" : "↓");
+    if (f.both) out += head("backward", "backward", wide ? "up from the loss" : "↑");
+    out += text(left.forward + column / 2, TOP + ROW * rows.length + 14, `loss ${loss.nan ? "NaN" : loss.inf ? "Inf" : shown(loss.largest)}`, { kind: loss.nan + loss.inf ? "strong" : "label" });
+    return edges + chained + out;
+  }
+
+  function words(result) {
+    const { patient, step, nodes, loss, chosen, verdict, chain, message, anyBad } = result;
+    const [number, ...name] = patient.split(" "), lossBad = loss.nan ? "NaN" : loss.inf ? "Inf" : "";
+    if (!chosen) {
+      const seen = lossBad ? `its loss is ${lossBad}` : anyBad ? "its loss is finite, and a gradient is not" : "no number is bad, and it learns nothing";
+      return `Number ${number} (${name.join(" ")}) at step ${step}: ${seen}. Click the operation that you suspect.`;
+    }
+    const what = title(chosen), given = anyBad ? "Inf or NaN" : "nothing but 0";
+    const said = {
+      right: `Yes: the fault is at ${chosen.number}, ${what}.`,
+      sound: `No: what ${what} gives is ${anyBad ? "finite" : "not all 0"}.`,
+      later: `No: ${what} reads ${given} already; go further back.`,
+      meant: `No: ${what} is the first to give ${given}, but that does no harm by itself.`,
+    }[verdict];
+    return `${said} The finder's chain: ${chain.join(" → ")}. ${message.replace(/ \(\d+ (?:NaN|of)[^)]*\)/, "")}`; // without the counts, which stand in the drawing
+  }
+
+  const first = { patient: names[0], suspect: 0 };
+  const numberOf = (patient, k) => arranged[patient].items.find((item) => item.nodes.includes(k)).number;
+  /** The first operation in time that gives something bad, where it is not the origin. */
+  const early = names.map((patient) => {
+    const { nodes, way } = data[patient];
+    return [patient, nodes.findIndex((n) => n.phase === "forward" && n.nan + n.inf > 0), way[0]];
+  }).find(([patient, k, origin]) => k >= 0 && k !== origin && data[patient].nodes[origin].phase === "forward");
+  const silent = names.filter((patient) => !data[patient].nodes.some((n) => n.nan + n.inf));
+  const most = Math.max(...names.map((name) => arranged[name].items.length)), deepest = Math.max(...names.map((name) => arranged[name].rows.length));
+  return {
+    title: "find the culprit", height: TOP + ROW * deepest + 24,
+    controls: [
+      { name: "patient", kind: "choice", label: "Network", value: first.patient, options: Object.fromEntries(names.map((name) => [name, name])), resets: { suspect: 0 }, above: true },
+      { name: "suspect", kind: "slider", label: "Suspect", low: 0, high: most, step: 1, whole: true, value: 0 },
+    ],
+    presets: [
+      ...(early ? [[`number ${early[0].split(" ")[0]}: suspect the first Inf in time`, { patient: early[0], suspect: numberOf(early[0], early[1]) }]] : []),
+      ...silent.map((patient) => [`number ${patient.split(" ")[0]}: a fault without Inf and NaN`, { patient }]),
+    ],
+    compute, draw, words,
+    table: ({ patient, step, nodes, way, items, chosen }) => ({
+      caption: `Number ${patient} at step ${step}${chosen ? "" : "; the finder's chain is shown once you suspect something"}`,
+      head: ["number", "operation", "reads numbers", "entries", "NaN", "Inf", "0", "largest finite", ...(chosen ? ["place in the chain"] : [])],
+      rows: items.map((item) => {
+        const reads = [...new Set(item.nodes.flatMap((k) => nodes[k].reads).flatMap((r) => items.filter((other) => other.nodes.includes(r) && (other.kind !== "leaf" || other.row === item.row)).map((other) => other.number)))];
+        const at = way.findIndex((k) => item.nodes.includes(k));
+        return [String(item.number), title(item), reads.join(", "), String(item.count), String(item.nan), String(item.inf), String(item.zero), item.largest, ...(chosen ? [at < 0 ? "" : String(at + 1)] : [])];
+      }),
+    }),
+    press(result, size, px, py, set) {
+      const f = frame(size, result), hit = result.items.find((item) => {
+        const { x, y, right, height } = place(item, f, result.items);
+        return px >= x && px <= right && py >= y && py <= y + height;
+      });
+      if (hit) set({ suspect: hit === result.chosen ? 0 : hit.number });
+    },
+  };
+} });
