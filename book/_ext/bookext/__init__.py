@@ -18,6 +18,7 @@ if not find_spec(
 
 # In this order: handlers of one event run as they were connected.
 PAGES = (
+    "chinese",
     "writer",
     "references",
     "roles",
