@@ -17,7 +17,7 @@ SIDE_BY_SIDE := -n auto --maxprocesses 4
 PYTEST := OMP_NUM_THREADS=1 $(PY) pytest -q -rs
 
 .DEFAULT_GOAL := help
-.PHONY: help book check format test extra stress rehearse quick notebooks homework term address pins serve pdf offline epub bench clean
+.PHONY: help book check drift format test extra stress rehearse quick notebooks homework term address pins serve pdf offline epub bench clean
 
 # An environment that does not start (its Python was removed, or is another machine's) is made anew.
 ifneq ($(wildcard $(READY)),)
@@ -78,6 +78,9 @@ quick: $(READY)  ## the inner loop: what needs no built book, in a minute or two
 	@$(LINT)
 	@$(RUN) bookext.notebook.generator --check
 	@$(PYTEST) $(SIDE_BY_SIDE) -m "not site and not slow and not rehearsal"
+
+drift: $(READY)  ## carry code, numbers and formulas into the Chinese pages; list what their translators have to look at
+	@$(RUN) bookext.check.twins --drift
 
 notebooks: $(READY)  ## write each chapter's .ipynb anew
 	@$(RUN) bookext.notebook.generator

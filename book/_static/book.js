@@ -2,6 +2,7 @@
    Everything else works without one. */
 "use strict";
 
+const say = (text) => globalThis.bookWords?.[text] ?? text; // words.js of the Chinese site
 const byId = (id) => document.getElementById(id);
 const scripts = document.currentScript.src;
 
@@ -14,7 +15,7 @@ function applyScheme() {
   const page = document.documentElement, bars = document.querySelectorAll('meta[name="theme-color"]');
   page.dataset.theme = scheme === "auto" ? (system.matches ? "dark" : "light") : scheme;
   page.dataset.chosen = scheme === "auto" ? "" : scheme;
-  byId("scheme").lastElementChild.textContent = `Colours: ${scheme === "auto" ? "system" : scheme}`;
+  byId("scheme").lastElementChild.textContent = say(`Colours: ${scheme === "auto" ? "system" : scheme}`);
   for (const bar of bars) bar.content = getComputedStyle(page).getPropertyValue("--ground");
   dispatchEvent(new Event("scheme")); // the live figure hands the choice on
 }
@@ -58,7 +59,7 @@ const watch = new ResizeObserver((entries) => {
     if (scrolls) {
       target.tabIndex = 0;
       target.setAttribute("role", "group");
-      target.setAttribute("aria-label", target.matches(".formula") ? "formula" : target.matches("pre") ? "code" : "table");
+      target.setAttribute("aria-label", say(target.matches(".formula") ? "formula" : target.matches("pre") ? "code" : "table"));
     } else if (target !== document.activeElement) for (const name of ["tabindex", "role", "aria-label"]) target.removeAttribute(name);
   }
 });
@@ -74,11 +75,11 @@ if (navigator.clipboard) {
   for (const pre of document.querySelectorAll(".cell_input pre, .cite pre, .highlight-console pre, .highlight-python pre")) near.observe(pre);
 
   function addCopy(pre) {
-    const button = Object.assign(document.createElement("button"), { type: "button", className: "copy", textContent: "Copy" });
+    const button = Object.assign(document.createElement("button"), { type: "button", className: "copy", textContent: say("Copy") });
     button.addEventListener("click", async () => {
       await navigator.clipboard.writeText(pre.innerText);
-      button.textContent = "Copied";
-      setTimeout(() => { button.textContent = "Copy"; }, 1500);
+      button.textContent = say("Copied");
+      setTimeout(() => { button.textContent = say("Copy"); }, 1500);
     });
     button.setAttribute("aria-live", "polite");
     pre.parentElement.append(button);
@@ -162,6 +163,16 @@ function comeBack(kept = history.state?.place) {
   if (part) hold(part.querySelectorAll(BLOCKS)[kept.block] ?? part, kept.passed); else arrive();
 }
 
+/** The page in the other language has the same blocks, so the switch keeps the place; without the script it leads to the page. */
+function carried() {
+  let kept = null;
+  try { kept = JSON.parse(sessionStorage.getItem("place")); sessionStorage.removeItem("place"); } catch { /* storage is switched off */ }
+  return kept?.page === location.pathname ? kept : null;
+}
+document.querySelector(".language")?.addEventListener("click", ({ currentTarget: { pathname: page } }) => {
+  try { sessionStorage.setItem("place", JSON.stringify({ page, ...inSight() })); } catch { /* as above */ }
+});
+
 function keep() {
   place = inSight();
   if (place) history.replaceState({ ...history.state, place }, "");
@@ -181,7 +192,7 @@ if (parts.length) {
     const link = event.target.closest("a[href]");
     if (link?.hash && link.href === location.href && !event.defaultPrevented) requestAnimationFrame(arrive);
   });
-  comeBack();
+  comeBack(carried() ?? history.state?.place);
 }
 
 // ---- The section in sight is marked in the contents: the last that begins in the top quarter of the window or above it. As the
@@ -214,7 +225,7 @@ const checks = document.querySelectorAll(":is(.tag_guard, .tag_setup) > details.
 if (checks.length && actions) {
   let fewer = true;
   try { fewer = localStorage.getItem("checks") !== "all"; } catch { /* as above */ }
-  const button = Object.assign(document.createElement("button"), { type: "button", className: "action", textContent: "Fewer checks" });
+  const button = Object.assign(document.createElement("button"), { type: "button", className: "action", textContent: say("Fewer checks") });
   const apply = () => {
     button.setAttribute("aria-pressed", fewer);
     for (const fold of checks) fold.open = !fewer;
@@ -233,7 +244,7 @@ if (checks.length && actions) {
 for (const button of document.querySelectorAll(".proof > button")) {
   button.addEventListener("click", async () => {
     if (location.protocol !== "file:") (await import(new URL("proof/proof.mjs", scripts))).open(button);
-    else button.nextElementSibling.textContent = " Running a proof needs a server: `make serve` shows the book on one.";
+    else button.nextElementSibling.textContent = say(" Running a proof needs a server: `make serve` shows the book on one.");
   });
 }
 

@@ -3,7 +3,7 @@
    when a link to it is first stayed on. Without this script every link works as ever. */
 "use strict";
 {
-const ROOT = document.currentScript.getAttribute("src").split("_static/")[0];
+const ROOT = document.documentElement.dataset.site; // of this language
 const SITE = new URL(ROOT || "./", location.href).href, REST = 250, GRACE = 300;
 const pages = new Map(), waiting = new Map();
 
@@ -32,7 +32,7 @@ function target(link) {
 
 const box = Object.assign(document.createElement("div"), { id: "preview", className: "preview", popover: "manual" });
 const words = Object.assign(document.createElement("div"), { className: "preview-words", id: "preview-words" });
-const go = Object.assign(document.createElement("a"), { className: "go", textContent: "Go there" });
+const go = Object.assign(document.createElement("a"), { className: "go", textContent: globalThis.bookWords?.["Go there"] ?? "Go there" });
 box.append(words);
 document.body.append(box);
 
@@ -75,7 +75,7 @@ async function show(link, touched = false) {
   words.innerHTML = found.replaceAll('src="@/', `src="${ROOT}`);
   box.classList.toggle("touched", touched);
   box.setAttribute("role", touched ? "group" : "tooltip");
-  touched ? box.setAttribute("aria-label", "Preview") : box.removeAttribute("aria-label");
+  touched ? box.setAttribute("aria-label", globalThis.bookWords?.Preview ?? "Preview") : box.removeAttribute("aria-label");
   go.remove();
   if (touched) { go.href = link.href; box.append(go); }
   shown = link;

@@ -5,7 +5,8 @@
    what a learner asks in a sentence, or pastes from an error message, still leads somewhere. */
 "use strict";
 {
-const ROOT = document.currentScript.getAttribute("src").split("_static/")[0];
+const say = (text, ...parts) => (globalThis.bookWords?.[text] ?? text).replace(/%(\d)/g, (_, n) => parts[n - 1]);
+const ROOT = document.documentElement.dataset.site; // of this language
 const KINDS = ["page", "section", "equation", "figure", "exercise", "symbol", "function", "reference"]; // as pages/search.py numbers them
 const WORTH = { page: 1.1, section: 1, equation: 0.4, figure: 0.4, exercise: 0.35, symbol: 0.8, function: 0.7, reference: 0.6 };
 const ASKED_FOR = { equation: "equation", eq: "equation", formula: "equation", figure: "figure", fig: "figure", plot: "figure", exercise: "exercise", symbol: "symbol", chapter: "page" };
@@ -163,10 +164,10 @@ function read(index) {
     chapter: index.pages[page][1],
     place: parent >= 0 && index.entries[parent][3] !== index.pages[page][1] ? index.entries[parent][3] : "",
     inTitle: canonical(title), inTerms: canonical(`${terms} | ${called}`), inText: canonical(text), inNames: canonical(names),
-    bareTitle: key(concepts(canonical(title.replace(/^(?:[\d.]+ |Going further: |Equation |Figure |Exercise |Symbol |labs\.)+/g, "")))),
+    bareTitle: key(concepts(canonical(title.replace(/^(?:[\d.]+ |Going further: |深入：|Equation |Figure |Exercise |Symbol |labs\.)+/g, "")))),
     calls: new Map(`${terms} · ${called}`.split(/ [·|] /).map((name) => concepts(canonical(name).trim())).filter((found) => found.size).map((found) => [key(found), found])),
     names: new Set(called.split(" | ").map((name) => canonical(name).trim())),
-    aside: /\/homework\/|instructors/.test(index.pages[page][0]) ? 0.4 : /lecture-map|ledger|labs/.test(index.pages[page][0]) && kind < 2 ? 0.7 : /(?:Exercises|Sources|What to remember)$/.test(title) ? 0.5 : 1, // the reader wants an answer
+    aside: /\/homework\/|instructors/.test(index.pages[page][0]) ? 0.4 : /lecture-map|ledger|labs/.test(index.pages[page][0]) && kind < 2 ? 0.7 : /(?:Exercises|Sources|What to remember|练习|文献|小结)$/.test(title) ? 0.5 : 1, // the reader wants an answer
     get formula() { return this.bare ??= bare(text); },
     get formulas() { return this.bares ??= new Set(called.split(" | ").map(bare)); },
   }));
@@ -424,10 +425,10 @@ function item(entry, answer, length) {
 
 /** What came out, in a sentence. */
 function summary(query, { found, complete, read }) {
-  const other = read.length ? `Nothing for “${query}”. Did you mean “${read.reduce((text, [typed, known]) => text.replace(typed, known), canonical(query))}”? ` : "";
-  if (!found.length) return `Nothing for “${query}”. Try fewer letters, or the name of a symbol.`;
-  const places = found.length === 1 ? "1 place" : `${found.length} places`;
-  return other + (complete ? `${places}${other ? "" : ` for “${query}”`}` : `No place with all of “${query}”, ${places} that come near`);
+  const other = read.length ? say("Nothing for “%1”. Did you mean “%2”? ", query, read.reduce((text, [typed, known]) => text.replace(typed, known), canonical(query))) : "";
+  if (!found.length) return say("Nothing for “%1”. Try fewer letters, or the name of a symbol.", query);
+  const places = say(found.length === 1 ? "1 place" : "%1 places", found.length);
+  return other + (complete ? (other ? places : say("%1 for “%2”", places, query)) : say("No place with all of “%1”, %2 that come near", query, places));
 }
 
 /** The search page. */
@@ -438,7 +439,7 @@ function searchPage(field) {
     const first = results.children.length;
     results.append(...rest.splice(0, SHOWN).map((entry) => item(entry, answer, 180)));
     more.hidden = !rest.length;
-    more.textContent = `Show ${Math.min(SHOWN, rest.length)} more`;
+    more.textContent = say("Show %1 more", Math.min(SHOWN, rest.length));
     return results.children[first];
   };
   const show = () => {
@@ -456,7 +457,7 @@ function searchPage(field) {
   field.addEventListener("input", () => load().then(show));
   more.addEventListener("click", () => add()?.querySelector("a").focus());
   document.getElementById("search").addEventListener("submit", (event) => { event.preventDefault(); load().then(show); });
-  load().then(show, () => { said.textContent = "The index of the search could not be loaded."; });
+  load().then(show, () => { said.textContent = say("The index of the search could not be loaded."); });
 }
 
 /** The field at the top of a page: the first hits under it, Enter for all of them. */
@@ -468,7 +469,7 @@ function searchField(field) {
     if (!query || !form.contains(document.activeElement)) return close();
     const answer = find(query);
     rows.replaceChildren(...answer.found.slice(0, LISTED).map((entry) => item(entry, answer, 0)));
-    said.replaceChildren(...told(summary(query, answer) + (answer.found.length > LISTED ? "; Enter shows all" : "")));
+    said.replaceChildren(...told(summary(query, answer) + (answer.found.length > LISTED ? say("; Enter shows all") : "")));
     list.hidden = false;
   };
   let back = false; // by Escape, which does not ask again

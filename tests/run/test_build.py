@@ -164,6 +164,67 @@ def test_build_cache_and_labs(book):
     assert code == 0 and "small: executed" in output and "labs says 42.25" in book.page
 
 
+CHINESE = (
+    FRONT
+    + """
+# 小小的一章
+
+见{doc}`index`，以及{ref}`下文 <there>`。
+
+(there)=
+## 那里
+
+它是{num}`42 <value>`。
+
+```{code-cell} ipython3
+from labs import answer
+
+value = answer()
+print("labs says", value)
+```
+"""
+)
+
+
+@pytest.mark.rehearsal
+def test_a_chinese_page_beside_the_english_one(book):
+    """Built in the same run, executed once; a number in one language alone stops the build; a sentence in English alone is shown."""
+    from bookext.read.blocks import blocks, kept_line
+
+    folder = book.root / "book" / "zh"
+    (folder / "kept").mkdir(parents=True)
+    for name in ("words.po", "glossary.md"):
+        shutil.copy(ROOT / "book" / "zh" / name, folder / name)
+    (folder / "kept" / "small.txt").write_text("".join(f"{kept_line(b)}\n" for b in blocks(CHAPTER)), "utf8")
+    toc = book.root / "_toc.yml"
+    before = toc.read_text("utf8")
+    toc.write_text(f"{before}- file: book/zh/glossary\n", "utf8")
+    book.labs("return 42")
+    page = book.root / "_build" / "html" / "zh" / "book" / "small.html"
+    try:
+        book.chapter(CHAPTER)
+        (folder / "small.md").write_text(CHINESE, "utf8")
+        code, output = book.build()
+        assert code == 0, output
+        assert "它是" in page.read_text("utf8") and "labs says 42" in page.read_text("utf8")
+        assert 'href="../zh/book/small.html"' in book.page
+
+        (folder / "small.md").write_text(CHINESE.replace("42 <value>", "43 <value>"), "utf8")
+        code, output = book.build()
+        assert code == 1 and "book/zh/small.md:15: {num}`43 <value>` is not in the English" in output
+
+        (folder / "small.md").write_text(CHINESE, "utf8")
+        book.chapter(CHAPTER.replace("It is {num}", "To be exact, it is {num}"))
+        code, output = book.build()
+        assert code == 0, output
+        shown = re.search(r'<details class="fold stale" lang="en">.*?</details>', page.read_text("utf8"), re.DOTALL)
+        assert shown and "To be exact" in shown[0] and 'class="notice"' in page.read_text("utf8")
+    finally:
+        shutil.rmtree(folder)
+        toc.write_text(before, "utf8")
+        book.chapter(CHAPTER)
+
+
 @pytest.mark.slow
 def test_a_split_cell_leaves_the_page_as_it_was(book):
     """JupyterLab's *Split Cell* puts +++ between two cells of text."""

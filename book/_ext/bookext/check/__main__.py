@@ -13,7 +13,7 @@ from pathlib import Path
 from bookext.read.book import ROOT, book_pages, waits_for_nobody
 from bookext.read.chapter import Chapter, SourceError, read_chapter
 
-from . import bare, formulas, ledger, mutate, words
+from . import bare, formulas, ledger, mutate, twins, words
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     unlisted = [c for c in chapters if c.path.parent == ROOT / "book" and c.path not in book_pages()]
     wrong += [f"{c.name}: not in _toc.yml; add '- file: book/{c.path.stem}' there" for c in unlisted]
     wrong += ledger.report(chapters) + formulas.report(chapters)
-    wrong += [] if given.chapters else formulas.orphans(chapters)
+    wrong += [] if given.chapters else formulas.orphans(chapters) + twins.report()
     wrong += mutate.report([c for c in chapters if c.code and waits_for_nobody(c.front)], given.run)
     kept = "check  every rule of the ledger is kept, every formula holds, every change that was tried is noticed"
     print("\n".join(wrong or [kept]))

@@ -32,6 +32,7 @@ from bookext.read.deck import FORMULA, ROLE, Deck, Slide, deck_paths, faults, nu
 from bookext.read.kept import BUILD, remembered
 from bookext.read.labels import labels
 
+from .chinese import is_chinese
 from .live import PAGE as LIVE
 from .live import PRESET
 from .math import KATEX, RENDERED, render
@@ -365,7 +366,7 @@ def write_decks(site: Path) -> list[str]:
 
 def finish_decks(app: Sphinx, error: Exception | None) -> None:
     """The decks, when the pages that they are cut from are written."""
-    if error is None and app.builder.name == "html":
+    if error is None and app.builder.name == "html" and not is_chinese(app):
         for fault in write_decks(Path(app.outdir)):
             LOGGER.warning("%s", fault, type="slides")
 

@@ -10,11 +10,13 @@ from pathlib import Path
 from pygments.formatters import HtmlFormatter
 from sphinx.application import Sphinx
 
+from bookext.check.twins import translated_pages
 from bookext.notebook.wheel import FOLDER, build_wheel
 from bookext.read.book import ROOT, notebook_pages
 
+from .chinese import is_chinese, share
 from .previews import FOLDER as PREVIEWS
-from .previews import scripts
+from .previews import page_name, scripts
 
 STATIC = ROOT / "book" / "_static"
 SHEETS = ("katex/katex.min.css", "book.css")  # one is made of them
@@ -83,13 +85,13 @@ def slim_svg(svg: str) -> str:
     return re.sub(r"\n\s*", "\n", svg).strip()
 
 
-def prune(site: Path) -> None:
+def prune(site: Path, shipped: set[str]) -> None:
     """Remove what Sphinx, the theme below the book's and the extensions put into ``_static``."""
     for path in sorted((site / "_static").rglob("*"), reverse=True):  # a folder after what is in it
         if path.is_dir():
             if not any(path.iterdir()):
                 path.rmdir()
-        elif path.relative_to(site).as_posix() not in shipped():
+        elif path.relative_to(site).as_posix() not in shipped:
             path.unlink()
 
 
@@ -119,14 +121,21 @@ def finish(app: Sphinx, error: Exception | None) -> None:
     if error is not None or app.builder.name != "html":
         return
     site, base = Path(app.outdir), app.config.html_baseurl
+    if is_chinese(app):
+        share(site)
+        shutil.rmtree(site / "_images", ignore_errors=True)
+        prune(site, {"_static/search-index.js", "_static/words.js"} | scripts())
+        stamp_pages(site)
+        return
     pages = [app.builder.get_target_uri(name) for name in sorted(app.env.found_docs)]
+    pages += [f"zh/{page_name(page)}" for page in translated_pages()]
     (site / "sitemap.xml").write_text(sitemap(base, [*pages, "status.html"]), "utf8")
     robots = f"User-agent: *\nAllow: /\nDisallow: /*/versions/\n\nSitemap: {base}sitemap.xml\n"
     (site / "robots.txt").write_text(robots, "utf8")
     (site / ".nojekyll").touch()  # else Pages hides _static
     for image in (site / "_images" / name for name in app.builder.images.values() if name.endswith(".svg")):
         image.write_text(slim_svg(image.read_text("utf8")), "utf8")
-    prune(site)
+    prune(site, shipped())
     stamp_pages(site)
     build_wheel(site / FOLDER)
     for path in notebook_pages():  # what a reader downloads runs by itself, like what Colab opens

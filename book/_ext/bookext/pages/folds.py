@@ -11,6 +11,8 @@ from myst_nb.sphinx_ import HideCodeCellNode
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+from .chinese import say_here
+
 
 class fold(nodes.General, nodes.Element):
     """A fold: its summary, then what it hides."""
@@ -26,12 +28,18 @@ class Dropdown(SphinxDirective):
     required_arguments = 1
     final_argument_whitespace = True
     has_content = True
-    option_spec = {"open": directives.flag, "class": directives.class_option, "name": directives.unchanged}  # noqa: RUF012
+    option_spec = {  # noqa: RUF012
+        "open": directives.flag,
+        "class": directives.class_option,
+        "name": directives.unchanged,
+        "lang": directives.unchanged,
+    }
 
     def run(self) -> list[nodes.Node]:
         title, messages = self.parse_inline(self.arguments[0])
         made = fold("", summary("", "", *title), *messages, classes=["fold", *self.options.get("class", [])])
         made["html"] = {"open": ""} if "open" in self.options else {}
+        made["html"] |= {"lang": self.options["lang"]} if "lang" in self.options else {}
         self.add_name(made)
         self.state.nested_parse(self.content, self.content_offset, made)
         return [made]
@@ -61,7 +69,8 @@ def fold_sections(app: Sphinx, doctree: nodes.document) -> None:
     """A section of the class ``fold`` is folded; its heading stays in sight and in the contents."""
     for section in doctree.findall(nodes.section):
         if "fold" in section["classes"]:
-            opening = f'<details class="going-further"><summary>{both("Show this section", "Hide it")}</summary>'
+            words = both(say_here(app, "Show this section"), say_here(app, "Hide it"))
+            opening = f'<details class="going-further"><summary>{words}</summary>'
             section.insert(1, nodes.raw("", opening, format="html"))
             section += nodes.raw("", "</details>", format="html")
 
@@ -70,7 +79,8 @@ def fold_guards(app: Sphinx, doctree: nodes.document) -> None:
     """A cell tagged ``guard`` only guards the text: it runs as any other, and is folded with its output under *Checks*."""
     for cell in doctree.findall(nodes.container):
         if "tag_guard" in cell["classes"]:
-            cell["hide_mode"], cell["prompt_show"], cell["prompt_hide"] = "all", "Checks", "Hide the checks"
+            shut, opened = say_here(app, "Checks"), say_here(app, "Hide the checks")
+            cell["hide_mode"], cell["prompt_show"], cell["prompt_hide"] = "all", shut, opened
 
 
 def fold_setup(app: Sphinx, doctree: nodes.document) -> None:
@@ -79,7 +89,8 @@ def fold_setup(app: Sphinx, doctree: nodes.document) -> None:
     first = next((c for c in cells if "first-aid" not in c.parent["classes"]), None)  # those lines are to be seen
     code = next(first.findall(nodes.literal_block), None) if first else None
     if first and code and re.match(r"(import|from) ", code.astext()) and "hide_mode" not in first:
-        first["hide_mode"], first["prompt_show"], first["prompt_hide"] = "input", "Set-up", "Hide the set-up"
+        shut, opened = say_here(app, "Set-up"), say_here(app, "Hide the set-up")
+        first["hide_mode"], first["prompt_show"], first["prompt_hide"] = "input", shut, opened
         first["classes"].append("tag_setup")
 
 

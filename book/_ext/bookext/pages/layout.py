@@ -19,12 +19,15 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment.adapters.toctree import document_toc
 
+from bookext.check.twins import translated_pages
 from bookext.notebook.address import issues_link, report_link, source_link
+from bookext.read.blocks import translation_of
 from bookext.read.book import ROOT, executed_pages
 from bookext.read.book import config as book_config
 from bookext.read.kept import cache_path
 from bookext.read.numbers import executed_notebook
 
+from .chinese import is_chinese, is_translated, other_language, say_here
 from .finish import shipped
 from .search import plain_text, squeeze
 
@@ -48,7 +51,10 @@ def first_words(document: nodes.document, limit: int = 160) -> str:
     """The beginning of a page's first paragraph, cut at a word."""
     paragraphs = (p for p in document.findall(nodes.paragraph) if isinstance(p.parent, nodes.section))
     text = squeeze(plain_text(next(paragraphs, nodes.paragraph())))
-    return text if len(text) <= limit else text[: text.rindex(" ", 0, limit)].rstrip(" ,;:") + " …"
+    if len(text) <= limit:
+        return text
+    end = max(text.rfind(mark, 0, limit) for mark in " ，。；：")
+    return text[:end].rstrip(" ,;:") + " …"
 
 
 def colab_url(page: Path) -> str | None:
@@ -112,23 +118,36 @@ def bibtex(app: Sphinx, pagename: str, title: str, address: str) -> str:
 def fill_page(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
     """Put what the layout needs under ``page``."""
     repository, branch = book_config()["repository"]["url"].rstrip("/"), book_config()["repository"]["branch"]
-    address = f"{app.config.html_baseurl}{pagename}.html"
+    base, here = app.config.html_baseurl, f"{pagename}.html"
+    home = base.removesuffix("zh/") if is_chinese(app) else base
+    own = not is_chinese(app) or is_translated(app, pagename)  # what is not translated is the English page's copy
+    address = f"{base if own else home}{here}"
+    path = Path(app.srcdir, here).with_suffix(".md")
+    twins = {"en": f"{home}{here}", "zh-Hans": f"{home}zh/{here}"} if path in translated_pages() else {}
+    source = (translation_of(path) if is_translated(app, pagename) else path).relative_to(ROOT).as_posix()
     title = Markup(context.get("title") or "").striptags()
     notebook = Path(app.srcdir, f"{pagename}.ipynb")
+    context["say"] = lambda text: say_here(app, text)
     context["page"] = {
-        "base": app.config.html_baseurl,
+        "base": base,
+        "home": home,
+        "site": "../" * pagename.count("/"),
+        "lang": "zh-Hans" if is_chinese(app) else "en",
+        "written": "" if own or not doctree else "en",
+        "other": other_language(app, pagename),
+        "twins": twins,
         "address": address if doctree or pagename == "status" else "",
         "repository": repository,
         "report": report(repository, title, address),
         "issues": issues_link(repository),
         "version": branch,
-        "source": source_link(repository, f"{pagename}.md") if doctree else "",
-        "changed": last_changes().get(f"{pagename}.md", ""),
+        "source": source_link(repository, source) if doctree else "",
+        "changed": last_changes().get(source, ""),
         "cite": bibtex(app, pagename, app.env.titles[pagename].astext(), address) if doctree else "",
         "metas": metas(app, doctree),
         "toc": contents(app, pagename) if doctree else "",
         "styles": [css for css in context["css_files"] if str(css.filename) in shipped()],
-        "scripts": [js for js in context["script_files"] if str(js.filename) in shipped()],
+        "scripts": [js for js in context["script_files"] if str(js.filename) in shipped() | {"_static/words.js"}],
         "notebook": context["pathto"](f"_sources/{pagename}.ipynb", 1) if notebook.exists() else "",
         "colab": colab_url(notebook) if notebook.exists() else "",
     }
@@ -150,9 +169,11 @@ def runs(app: Sphinx) -> Iterator[dict[str, Any]]:
 
 def extra_pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     """The pages that no chapter makes."""
-    yield "search", {"title": "Search"}, "search.html"
-    yield "404", {"title": "Not found"}, "404.html"
+    yield "search", {"title": say_here(app, "Search")}, "search.html"
     yield "index", {"title": app.config.html_title}, "redirect.html"
+    if is_chinese(app):  # the other two are the English site's
+        return
+    yield "404", {"title": "Not found"}, "404.html"
     rows = list(runs(app))
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "sympy", "jupyter-book"))
     machine = f"Python {platform.python_version()} on {platform.system()} ({platform.machine()}), {packages}"

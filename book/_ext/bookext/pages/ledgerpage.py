@@ -23,6 +23,7 @@ from bookext.read.kept import digest, files, remembered
 from bookext.read.labels import citation, cited, labels
 from bookext.read.plaintext import plain_number
 
+from .chinese import say_here
 from .claims import LEDGER, claims_here, result_of
 from .roles import chapter_url
 
@@ -155,23 +156,28 @@ def totals() -> Counter[str]:
     return sum((counts(chapter) for chapter in chapters), Counter(tied=tied))
 
 
+TOTALS = (
+    "The book has {statements} formulas ({proved} proved with SymPy, {checked} checked numerically; "
+    "{tied} evaluated as they are printed), {numbers} numbers, {claims} conclusions, "
+    "and {results} results and {errata} errata of the lecture."
+)
+
+
 class TotalsDirective(SphinxDirective):
     """``{ledger-totals}``: the counts in words, with a link to the ledger."""
 
     def run(self) -> list[nodes.Node]:
         n = totals()
         statements = n["proved"] + n["checked"]
-        tied = "all" if n["tied"] == statements else n["tied"]
-        text = (
-            f"The book has {statements} formulas ({n['proved']} proved with SymPy, {n['checked']} checked numerically; "
-            f"{tied} evaluated as they are printed), {n['numbers']} numbers, {n['claims']} conclusions, "
-            f"and {n['results']} results and {n['errata']} errata of the lecture."
-        )
+        app = self.env.app
+        tied = say_here(app, "all") if n["tied"] == statements else n["tied"]
+        named = {name: n[name] for name in ("proved", "checked", "numbers", "claims", "results", "errata")}
+        text = say_here(app, TOTALS).format(statements=statements, tied=tied, **named)
         shown = nodes.paragraph("", text, classes=["ledger-totals"])
         if self.env.docname != LEDGER:
             url = self.env.app.builder.get_relative_uri(self.env.docname, LEDGER)
-            link = nodes.reference("", "the ledger", internal=True, refuri=url)
-            shown += [nodes.Text(" Each has its line in "), link, nodes.Text(".")]
+            link = nodes.reference("", say_here(app, "the ledger"), internal=True, refuri=url)
+            shown += [nodes.Text(say_here(app, " Each has its line in ")), link, nodes.Text(say_here(app, "."))]
         return [shown]
 
 

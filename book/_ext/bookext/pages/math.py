@@ -18,11 +18,12 @@ from sphinx.util import logging
 from sphinx.util.math import get_node_equation_number
 
 from bookext.read.book import ROOT
+from bookext.read.words import say
 
 LOGGER = logging.getLogger(__name__)
 KATEX = ROOT / "book" / "_static" / "katex" / "katex.min.js"
 SCRIPT = Path(__file__).with_name("katex.js")
-CLOSING = re.compile(r"[)\],.;:!?’”…]+")  # what follows a formula on its line
+CLOSING = re.compile(r"[)\],.;:!?’”…，。；：、！？）】》」]+")  # what follows a formula on its line
 RENDERED: dict[tuple[str, bool], dict[str, str]] = {}
 
 
@@ -84,11 +85,11 @@ def visit_inline(translator: Any, node: nodes.math) -> None:
 def visit_block(translator: Any, node: nodes.math_block) -> None:
     # the formula scrolls by itself where the screen is narrow, so it must be reachable by keyboard
     translator.body.append(translator.starttag(node, "div", CLASS="math notranslate nohighlight"))
-    scrolls = 'class="formula" tabindex="0" role="group" aria-label="formula"'
+    scrolls = f'class="formula" tabindex="0" role="group" aria-label="{say(translator.config.language, "formula")}"'
     translator.body.append(f"<div {scrolls}>{_html(translator, node, True)}</div>")
     if node["number"]:
         translator.body.append(f'<span class="eqno">({get_node_equation_number(translator, node)})')
-        translator.add_permalink_ref(node, "Link to this equation")
+        translator.add_permalink_ref(node, say(translator.config.language, "Link to this equation"))
         translator.body.append("</span>")
     translator.body.append("</div>\n")
     raise nodes.SkipNode

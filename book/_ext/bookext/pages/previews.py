@@ -69,7 +69,11 @@ def cleaned(html: str, folder: str) -> str:
     html = re.sub(r"<a\b[^>]*>", "<span>", html).replace("</a>", "</span>")
     drawings = re.split(r"(<svg\b.*?</svg>)", html, flags=re.DOTALL)  # their inner references need their ids
     drawings[::2] = [re.sub(r"<\w[^>]*>", lambda tag: UNWANTED.sub("", tag[0]), plain) for plain in drawings[::2]]
-    html = "".join(drawings).replace(' role="group" aria-label="formula"', "")
+    html = (
+        "".join(drawings)
+        .replace(' role="group" aria-label="formula"', "")
+        .replace(' role="group" aria-label="公式"', "")
+    )
     return re.sub(r'(?<= src=")([^":]+)', lambda src: "@/" + normpath(join(folder, src[1])), html).strip()
 
 

@@ -23,6 +23,8 @@ from bookext.read.book import ROOT, executed_pages
 from bookext.read.chapter import read_chapter
 from bookext.read.claims import statements
 
+from .chinese import is_chinese, say_here
+
 PLAIN = {"sympy", "mpmath", "math", "fractions", "itertools", "functools", "collections", "re", "html", "__future__"}
 PYODIDE = ("pyodide.asm.wasm.gz", "python_stdlib.zip")
 PLACE, PACKED = "proof", "sympy.zip"  # of the site
@@ -102,13 +104,11 @@ def offered(page: Path) -> dict[str, tuple[str, str]]:
 def add_buttons(app: Sphinx, doctree: nodes.document) -> None:
     """A button below each cell that is offered."""
     page = Path(app.env.doc2path(app.env.docname)).resolve()
-    cells = (
-        {source.strip(): number for number, (source, _) in offered(page).items()} if page in executed_pages() else {}
-    )
+    cells = {f"cell-{int(number) + 1}": number for number in offered(page)} if page in executed_pages() else {}
     for place in doctree.findall(nodes.container):
-        code = next(place.findall(nodes.literal_block), None) if place.get("nb_element") == "cell_code" else None
-        if code is not None and (number := cells.get(code.astext().strip())):
-            button = f'<button type="button" class="action" data-cell="{number}">Run this proof</button>'
+        for number in (cells[name] for name in place["ids"] if name in cells):
+            words = say_here(app, "Run this proof")
+            button = f'<button type="button" class="action" data-cell="{number}">{words}</button>'
             place += nodes.raw("", f'<div class="proof">{button}<span role="status"></span></div>', format="html")
 
 
@@ -129,7 +129,7 @@ def pack(archive: Path) -> None:
 
 def write_proofs(app: Sphinx, error: Exception | None) -> None:
     """What a page's script asks for on click: the files with their sizes, and what runs before each cell."""
-    if error is not None or app.builder.name != "html":
+    if error is not None or app.builder.name != "html" or is_chinese(app):
         return
     site = Path(app.outdir)
     folder, kept = site / PLACE, ROOT / "_build" / "kept" / PACKED

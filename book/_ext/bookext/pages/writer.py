@@ -11,6 +11,8 @@ from pygments.formatters import HtmlFormatter
 from sphinx.application import Sphinx
 from sphinx.writers.html5 import HTML5Translator
 
+from .chinese import is_chinese, is_translated
+
 CHINESE = re.compile(r"[\u4e00-\u9fff]+(?:[ ·]*[\u4e00-\u9fff]+)*")
 UNSUITED = (("role", "doc-biblioentry"), ("role", "heading"))  # withdrawn from ARIA; given to captions in a navigation
 FIGURES = re.compile(r"[<>≈~×·±+\-−–./,:%e\d\s]*\d[<>≈~×·±+\-−–./,:%e\d\s]*")
@@ -45,6 +47,9 @@ class Writer(HTML5Translator):
         """Chinese is said to be Chinese: for voices, hyphenation and the choice of glyphs."""
         written = len(self.body)
         super().visit_Text(node)
+        app, page = self.builder.app, self.builder.current_docname
+        if is_chinese(app) and (not page or is_translated(app, page)):  # all of the page is
+            return
         self.body[written:] = [CHINESE.sub(r'<span lang="zh-Hans">\g<0></span>', text) for text in self.body[written:]]
 
     def visit_section(self, node: nodes.section) -> None:

@@ -2,16 +2,20 @@
 
 import gc
 import os
+import shutil
 import sys
 import tomllib
 
 from filelock import FileLock, Timeout
 
+from bookext.check import twins
 from bookext.read.book import ROOT, config, contents, executed_pages, parsed
 from bookext.read.chapter import SourceError
 from bookext.read.kept import BUILD, cache_path, digest, files
 from bookext.read.labels import bibliography
 from bookext.read.machine import build_environment, is_build_machine
+
+from . import chinese
 
 SITE = BUILD / "html"
 SHAPES = ("book/_ext/bookext/pages", "book/_ext/bookext/read", "book/_ext/bookext/notebook", "book/_static", "labs")
@@ -25,9 +29,10 @@ def fingerprint() -> str:
 
 def machinery() -> str:
     """A hash of what shapes every page: Sphinx by itself would rewrite only the pages whose text changed."""
-    checks = [f"book/_ext/bookext/check/{name}.py" for name in ("ledger", "slices", "stress")]
+    checks = [f"book/_ext/bookext/check/{name}.py" for name in ("ledger", "slices", "stress", "twins")]
     alone = ["book/_ext/bookext/__init__.py", *checks, "_config.yml", "_toc.yml"]
-    return digest([*(file for folder in SHAPES for file in files(folder)), *(ROOT / name for name in alone)])
+    words = (ROOT / "book" / "zh").glob("words.po")  # none in a book without Chinese
+    return digest([*(file for folder in SHAPES for file in files(folder)), *(ROOT / name for name in alone), *words])
 
 
 def build_site(options: list[str]) -> int:
@@ -71,7 +76,7 @@ def build() -> int:
     where = "" if is_build_machine() else " (not on the build machine: a number may differ by its ±)"
     print(f"Executing chapters{where}", flush=True)
     try:
-        failures = execute_all(executed_pages())
+        failures = twins.report() or execute_all(executed_pages())
     except SourceError as error:
         failures = [str(error)]
     if failures:
@@ -80,9 +85,15 @@ def build() -> int:
     print("Building the site", flush=True)
     shape, shaped = machinery(), BUILD / "machinery"
     everything = [] if shaped.exists() and shaped.read_text() == shape else ["--all"]
-    if build_site(["-n", "-W", "--keep-going", "-q", *everything]):
+    shutil.rmtree(SITE / "zh", ignore_errors=True)  # else the English run would take its pages for its own
+    options = ["-n", "-W", "--keep-going", "-q", *everything]
+    other = chinese.begin(options)
+    failed = build_site(options)
+    if (other.wait() if other else 0) or failed:
         print("\nThe book was not built: mend the warnings above.", file=sys.stderr)
         return 1
+    if other:
+        chinese.put(SITE)
     shaped.write_text(shape)
     stamp.write_text(now)
     print(f"The site: {index}")

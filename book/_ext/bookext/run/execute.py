@@ -13,11 +13,12 @@ from pathlib import Path
 
 import nbformat
 from jupyter_cache import get_cache
-from jupyter_cache.base import CacheBundleIn
+from jupyter_cache.base import CacheBundleIn, JupyterCacheAbstract
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellControlSignal, CellExecutionError, DeadKernelError
 
+from bookext.read.blocks import translation_of
 from bookext.read.book import config, display_path
 from bookext.read.chapter import Chapter, read_chapter
 from bookext.read.kept import BUILD, cache_path
@@ -107,7 +108,29 @@ def execute_all(pages: list[Path]) -> list[str]:
             else:
                 bundle = CacheBundleIn(waiting[page], str(page), data={"execution_seconds": seconds})
                 cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+    if not failures:
+        lend_outputs(cache, pages)
     return failures
+
+
+def lend_outputs(cache: JupyterCacheAbstract, pages: list[Path]) -> None:
+    """Keep a page's outputs for its Chinese twin too: its cells compute the same (check/twins), and differ in their comments."""
+    for page in pages:
+        translation = translation_of(page)
+        if not translation.exists():
+            continue
+        twin = executed_notebook(translation)
+        try:
+            cache.match_cache_notebook(twin)
+        except KeyError:
+            record = cache.match_cache_notebook(executed_notebook(page))
+            ran = cache.get_cache_bundle(record.pk).nb
+            code = ([cell for cell in notebook.cells if cell.cell_type == "code"] for notebook in (twin, ran))
+            for cell, done in zip(*code, strict=True):
+                cell.outputs, cell.execution_count = done.outputs, done.execution_count
+            twin.metadata["language_info"] = ran.metadata["language_info"]  # what the kernel said
+            bundle = CacheBundleIn(twin, str(translation), data=record.data)
+            cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
 
 
 def forget_old_caches() -> None:

@@ -1,0 +1,329 @@
+"""An English page and its Chinese twin say the same: the same blocks, code, formulas, numbers, references and claims.
+
+    python -m bookext.check.twins                   compare; exit status 1 where one says what the other does not
+    python -m bookext.check.twins --drift           carry over what needs no translator, and list the blocks that do
+    python -m bookext.check.twins --done PAGES      these Chinese pages now translate their English pages as they stand
+
+A block whose English has changed since it was translated is *stale*: it is listed, and the page says so. Code, numbers and
+formulas are no matter of language; they must be equal at all times, and ``--drift`` writes them.
+"""
+
+import argparse
+import ast
+import io
+import re
+import sys
+import tokenize
+from collections import Counter
+from collections.abc import Iterator
+from difflib import SequenceMatcher
+from functools import lru_cache
+from itertools import zip_longest
+from pathlib import Path
+
+from bookext.read.blocks import (
+    CHINESE,
+    WORDS,
+    Block,
+    blocks,
+    kept_line,
+    kept_of,
+    translated_from,
+    translation_of,
+)
+from bookext.read.book import book_pages, display_path
+from bookext.read.chapter import NUM, Cell, parse_chapter
+
+ROLE = re.compile(r"\{([\w:-]+)\}`([^`]+)`")
+CODE = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)")
+FORMULA = re.compile(r"(?<![\\$])\$(?!\$)(.+?)(?<!\\)\$", re.DOTALL)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+CELL = re.compile(
+    r"([^\n]*\n)((?:---\n.*?\n---\n|(?::\w+:[^\n]*\n)*)\n?)(.*)(\n```)", re.DOTALL
+)  # fence, options, code
+FIGURES = re.compile(r"(?<![A-Za-z\d.])\d+(?:[.,]\d+)*")
+COUNTED = {  # how English writes numbers in words
+    "0": "zero", "1": "one first once", "2": "two second twice both half", "3": "three third", "4": "four fourth quarter",
+    "5": "five fifth", "6": "six sixth", "7": "seven seventh", "8": "eight eighth", "9": "nine ninth", "10": "ten tenth",
+    "11": "eleven", "12": "twelve dozen", "13": "thirteen", "14": "fourteen fourteenth", "15": "fifteen", "16": "sixteen",
+    "20": "twenty", "30": "thirty", "40": "forty", "50": "fifty", "60": "sixty", "80": "eighty", "90": "ninety",
+    "100": "hundred hundredth", "1000": "thousand",
+}  # fmt: skip
+EXPLICIT = {"ref", "numref", "doc", "eq"}  # a text may stand before their target
+
+
+def atoms(text: str) -> Counter[str]:
+    """What a text refers to and states, whatever its language: roles, links, code; formulas count once."""
+    found: Counter[str] = Counter()
+    for name, body in ROLE.findall(text):
+        target = body.partition("<")[2].rstrip(">") if name in EXPLICIT and "<" in body else body
+        found[f"{{{name}}}`{target}`"] += 1
+    text = ROLE.sub(" ", text)
+    found |= Counter(dict.fromkeys((code[0] for code in CODE.finditer(text)), 1))
+    text = CODE.sub(" ", text)
+    found += Counter(f"]({url})" for url in LINK.findall(text))
+    return found + Counter(dict.fromkeys((f"${WORDS.sub('', tex).strip()}$" for tex in FORMULA.findall(text)), 1))
+
+
+def shown(role: re.Match[str]) -> str:
+    """What a page shows of a role's text, if it has one."""
+    return role[2].partition("<")[0] if role[1] in EXPLICIT and "<" in role[2] else " "
+
+
+def figures(text: str) -> set[str]:
+    """The numbers that a text writes in figures, outside of formulas and roles."""
+    for other in (ROLE, CODE, LINK, FORMULA):
+        text = other.sub(" ", text)
+    return {number.replace(",", "") for number in FIGURES.findall(text)}
+
+
+def counted(english: str) -> set[str]:
+    """The numbers that an English text writes in words."""
+    said = set(re.findall(r"[a-z]+", english.lower()))
+    return {number for number, words in COUNTED.items() if said & set(words.split())}
+
+
+@lru_cache(maxsize=1)
+def glossary() -> list[tuple[re.Pattern[str], str, list[str]]]:
+    """The rows of the glossary: what finds the English term, the Chinese one, and words that are not used for it."""
+    rows = re.findall(
+        r"^\| ([^|]+?) \| ([^|]+?) \|([^|]*)\|$", (CHINESE / "glossary.md").read_text("utf8"), re.MULTILINE
+    )
+    return [
+        (
+            re.compile(rf"(?<![\w-]){re.escape(english)}(?:e?[sd]|ing)?(?![\w-])", re.IGNORECASE),
+            chinese,
+            [w.strip() for w in other.split(",") if w.strip()],
+        )
+        for english, chinese, other in rows
+        if english != "English"
+    ]
+
+
+def terms(english: str, chinese: str) -> Iterator[str]:
+    """Terms of the glossary that the Chinese has in other words."""
+    for finds, term, others in glossary():
+        if finds.search(english) and not any(word in chinese for word in term.split("、")):
+            yield f"{finds.pattern!r} in English, and no {term}: book/zh/glossary.md"
+        yield from (f"{word}: the glossary has {term} for it" for word in others if word in chinese)
+
+
+def prose(english: str, chinese: str) -> Iterator[str]:
+    """What one text states and the other does not."""
+    e, c = atoms(english), atoms(chinese)
+    yield from (f"{one} is missing" for one in (e - c).elements())
+    yield from (f"{one} is not in the English" for one in (c - e).elements())
+    yield from (f"the number {one} is missing" for one in sorted(figures(english) - figures(chinese)))
+    extra = figures(chinese) - figures(english) - counted(english)
+    yield from (f"the number {one} is not in the English" for one in sorted(extra))
+    yield from terms(*(CODE.sub(" ", ROLE.sub(shown, text)) for text in (english, chinese)))
+
+
+def bare_code(source: str) -> str:
+    """What a cell computes: without comments and docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.dump(tree)
+
+
+def words_of(cell: Cell) -> dict[str, str]:
+    """What a reader reads of a cell's figure."""
+    shown = cell.metadata.get("mystnb", {})
+    return {key: shown.get(place, {}).get(key, "") for place, key in (("figure", "caption"), ("image", "alt"))}
+
+
+def bare_metadata(cell: Cell) -> str:
+    """A cell's options without these words."""
+    found = str(cell.metadata)
+    for text in words_of(cell).values():
+        found = found.replace(repr(text), "…")
+    return found
+
+
+def cells_differ(english: Cell, chinese: Cell) -> Iterator[str]:
+    """What differs between two cells that should compute the same."""
+    if bare_code(english.source) != bare_code(chinese.source):
+        yield "the code differs from the English; make drift writes it anew"
+    if bare_metadata(english) != bare_metadata(chinese):
+        yield f"the options differ: {bare_metadata(english)} in English"
+    for key, text in words_of(english).items():
+        yield from (f"{key}: {what}" for what in prose(text, words_of(chinese)[key]))
+
+
+def differ(english: Block, chinese: Block) -> Iterator[tuple[int, str]]:
+    """What differs between two blocks, with the line of the Chinese one; code cells apart."""
+    if english.kind != chinese.kind:
+        yield chinese.line, f"{chinese.kind} stands for {english.kind} at line {english.line} of the English"
+        return
+    if english.frame != chinese.frame:
+        yield chinese.line, f"{chinese.kind}: {chinese.frame!r} stands for {english.frame!r}"
+    yield from ((chinese.line, what) for what in prose(english.said, chinese.said))
+    for e, c in zip_longest(english.inner, chinese.inner):
+        if e is None or c is None:
+            yield chinese.line, f"{chinese.kind}: {len(chinese.inner)} blocks in it, {len(english.inner)} in English"
+            return
+        yield from differ(e, c)
+
+
+Pairs = list[tuple[Block, Block]]
+
+
+def pairs(english: str, chinese: str) -> Pairs | str:
+    """The blocks of two texts side by side, or where they part."""
+    ours, theirs = blocks(english), blocks(chinese)
+    for e, c in zip_longest(ours, theirs):
+        if e is None or c is None or (e.kind, e.frame.partition("\n")[0]) != (c.kind, c.frame.partition("\n")[0]):
+            there = f"{e.kind} at line {e.line} of the English" if e else "nothing"
+            where = f"{c.line}: {c.kind}" if c else "1: nothing"
+            return f"{where} stands for {there}; make drift writes what the English has gained or lost"
+    return list(zip(ours, theirs, strict=True))
+
+
+def faults(page: Path, english: str, chinese: str) -> list[str]:
+    """Where the Chinese of a page says something else than the English, each as ``line: what``."""
+    both = pairs(english, chinese)
+    if isinstance(both, str):
+        return [both]
+    found = [f"{line}: {what}" for e, c in both for line, what in differ(e, c)]
+    cells = zip(parse_chapter(english, page).code, parse_chapter(chinese, translation_of(page)).code, strict=True)
+    return found + [f"{c.line}: {what}" for e, c in cells for what in cells_differ(e, c)]
+
+
+def stale(english: str, chinese: str, kept: list[str]) -> Pairs:
+    """The blocks whose English is not the one that was translated, each with its Chinese."""
+    both = pairs(english, chinese)
+    return (
+        []
+        if isinstance(both, str)
+        else [(e, c) for (e, c), known in zip(both, kept, strict=True) if e.fingerprint != known]
+    )
+
+
+def texts(page: Path) -> tuple[str, str, list[str]]:
+    """A page in English and in Chinese, and the hashes of what was translated."""
+    return page.read_text("utf8"), translation_of(page).read_text("utf8"), translated_from(page)
+
+
+def problems(page: Path) -> list[str]:
+    """What is wrong with the Chinese of a page, each as ``file:line: what``."""
+    english, chinese, kept = texts(page)
+    found = [f"{display_path(translation_of(page))}:{fault}" for fault in faults(page, english, chinese)]
+    if not found and len(kept) != len(blocks(chinese)):
+        found.append(f"{display_path(kept_of(page))}: not a line for each block; make drift writes it")
+    return found
+
+
+def translated_pages() -> list[Path]:
+    """The pages of the book that have a Chinese twin."""
+    return [page for page in book_pages() if translation_of(page) != page and translation_of(page).exists()]
+
+
+def missing_pages() -> list[Path]:
+    """The pages that Chinese readers get in English."""
+    return [page for page in book_pages() if not translation_of(page).exists()]
+
+
+def report() -> list[str]:
+    """What is wrong in all twins."""
+    return [problem for page in translated_pages() for problem in problems(page)]
+
+
+# ---- Keeping up with the English
+
+
+def comments(source: str) -> list[tokenize.TokenInfo]:
+    """The comments of a cell."""
+    return [t for t in tokenize.generate_tokens(io.StringIO(source).readline) if t.type == tokenize.COMMENT]
+
+
+def with_comments_of(english: str, chinese: str) -> str:
+    """English code with the comments of its Chinese twin, one for one; with its own where their number differs.
+
+    >>> print(with_comments_of("x = 2  # two", "x = 1  # 二"))
+    x = 2  # 二
+    """
+    try:
+        ours, theirs = comments(english), comments(chinese)
+    except (tokenize.TokenError, IndentationError):
+        return english
+    lines = english.split("\n")
+    for own, other in zip(ours, theirs, strict=False) if len(ours) == len(theirs) else ():
+        row, column = own.start
+        lines[row - 1] = lines[row - 1][:column] + other.string
+    return "\n".join(lines)
+
+
+def carried(english: Block, chinese: Block) -> str:
+    """The Chinese block with the code, the numbers and the formulas of the English one."""
+    if english.kind == "equation":
+        return english.text
+    text = chinese.text
+    if english.kind == "code cell":
+        e, c = (CELL.fullmatch(block.text) for block in (english, chinese))
+        if e and c:
+            text = c[1] + c[2] + with_comments_of(e[3], c[3]) + c[4]
+    numbers = {target.strip(): literal for literal, target in NUM.findall(english.text)}
+    return NUM.sub(lambda m: f"{{num}}`{numbers.get(m[2].strip(), m[1])}<{m[2]}>`", text)
+
+
+def drift(page: Path) -> tuple[str, list[str]]:
+    """A page's Chinese brought beside its English as it is now, and its kept lines; what is new stands there in English."""
+    english, chinese, kept = texts(page)
+    ours, theirs = blocks(english), blocks(chinese)
+    known = kept_of(page).read_text("utf8").splitlines()
+    made, lines = list[str](), list[str]()
+    for tag, a1, a2, b1, b2 in SequenceMatcher(None, kept, [e.fingerprint for e in ours], autojunk=False).get_opcodes():
+        for block, at in zip(ours[b1:b2], range(a1, a1 + b2 - b1), strict=True):
+            if at < a2 and theirs[at].kind == block.kind:
+                made.append(carried(block, theirs[at]))
+                lines.append(kept_line(block) if tag == "equal" or block.kind == "equation" else known[at])
+            else:  # new: in English until somebody translates it
+                made.append(block.text)
+                lines.append(f"{'-' * 10} {kept_line(block)[11:]}")
+    return "\n\n".join(made) + "\n", lines
+
+
+def keep(page: Path, lines: list[str]) -> None:
+    """Write what a page's Chinese translates."""
+    kept_of(page).parent.mkdir(parents=True, exist_ok=True)
+    kept_of(page).write_text("\n".join(lines) + "\n", "utf8")
+
+
+def list_drift() -> None:
+    """Carry over what needs no translator in every page, then name what does."""
+    for page in translated_pages():
+        text, lines = drift(page)
+        if text != translation_of(page).read_text("utf8"):
+            translation_of(page).write_text(text, "utf8")
+            print(f"wrote {display_path(translation_of(page))}")
+        keep(page, lines)
+        for english, chinese in stale(*texts(page)):
+            print(
+                f"{display_path(translation_of(page))}:{chinese.line}: {english.kind} of {display_path(page)}:{english.line} has changed"
+            )
+    print(*(f"{display_path(page)}: not translated" for page in missing_pages()), sep="\n")
+
+
+def main(arguments: list[str]) -> int:
+    """Compare, or keep up."""
+    parser = argparse.ArgumentParser(prog="bookext.check.twins", description="An English page and its Chinese twin.")
+    parser.add_argument(
+        "--drift", action="store_true", help="carry over code, numbers and formulas; list what is stale"
+    )
+    parser.add_argument(
+        "--done", type=Path, nargs="*", default=[], help="Chinese pages that translate the English of now"
+    )
+    given = parser.parse_args(arguments)
+    for path in given.done:
+        page = CHINESE.parent / path.resolve().relative_to(CHINESE)
+        keep(page, [kept_line(block) for block in blocks(page.read_text("utf8"))])
+    if given.drift:
+        list_drift()
+    print("\n".join(wrong := report()))
+    return bool(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,158 @@
+"""The Chinese site: the text of a page is exchanged as it is read, so everything that holds for a page holds for its translation.
+
+Addresses, labels and numbers are the same in both. A page without a translation is there in English and says so; a block whose
+English has changed since it was translated has the English beside it.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+from posixpath import relpath
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+
+from bookext.check.twins import stale, texts, translated_pages
+from bookext.read.blocks import Block, kept_of, translated_from, translation_of
+from bookext.read.book import book_pages
+from bookext.read.chapter import NUM, TARGET
+from bookext.read.claims import CLAIM
+from bookext.read.plaintext import plain_number
+from bookext.read.words import catalogue, say
+
+HAN = r"[\u2014\u2018-\u201d\u2026\u3000-\u303f\u3400-\u9fff\uff00-\uffef]"
+BROKEN = re.compile(rf"(?<={HAN})\n|\n(?={HAN})")  # between Chinese sentences there is no blank
+# What the Chinese pages share with the English ones lies beside their folder.
+SHARED = re.compile(
+    r"((?<=[\"'(])|(?<=&quot;)|(?<=@/))((?:\.\./)*)(?=(?:_images|_sources|slides|wheel|proof)/|status\.html|"
+    r"_static/(?!search-index|words|previews/))"
+)
+
+
+def is_chinese(app: Sphinx) -> bool:
+    """Whether this run makes the Chinese site."""
+    return app.config.language.startswith("zh")
+
+
+def is_translated(app: Sphinx, docname: str) -> bool:
+    """Whether a page of this run is in Chinese."""
+    return (
+        is_chinese(app) and docname in app.env.found_docs and translation_of(Path(app.env.doc2path(docname))).exists()
+    )
+
+
+def say_here(app: Sphinx, text: str) -> str:
+    """A text of the site in the language of this run."""
+    return say(app.config.language, text)
+
+
+def plain_english(block: Block) -> Iterator[str]:
+    """A block to read beside its translation: without labels, which must not stand twice, and without its box."""
+    if block.inner or block.kind not in {"heading", "paragraph", "list", "quotation", "table"}:
+        for inner in block.inner:
+            yield from plain_english(inner)
+        return
+    lines = [line for line in block.text.splitlines() if not TARGET.match(line)]
+    text = NUM.sub(lambda m: plain_number(m[1]), CLAIM.sub("", "\n".join(lines)))
+    yield "\n\n" + (f"**{block.said}**" if block.kind == "heading" else text)
+
+
+def with_english(page: Path, text: str, note: str) -> str:
+    """A Chinese text in which each stale block is followed by its English, folded."""
+    made = text.split("\n")
+    for english, chinese in reversed(stale(page.read_text("utf8"), text, translated_from(page))):
+        end = chinese.line - 1 + chinese.text.count("\n") + 1
+        if words := "".join(plain_english(english)).strip():
+            fold = ["", f"::::::::{{dropdown}} {note}", ":lang: en", ":class: stale", "", words, "::::::::", ""]
+            made[end:end] = fold
+    return "\n".join(made)
+
+
+def notice(app: Sphinx, page: Path) -> str:
+    """What a page of the Chinese site says first: that it is in English, or in part older than the English."""
+    if not translation_of(page).exists():
+        return say_here(app, "This page has not been translated yet; here it is in English.")
+    if translation_of(page) != page and stale(*texts(page)):
+        return say_here(app, "Some passages are older than the English text, which stands folded below each of them.")
+    return ""
+
+
+def read_source(app: Sphinx, docname: str, source: list[str]) -> None:
+    """The Chinese text in place of the English one."""
+    page = Path(app.env.doc2path(docname))
+    if is_translated(app, docname) and translation_of(page) != page:
+        text = translation_of(page).read_text("utf8")
+        source[0] = with_english(page, text, say_here(app, "The English text has changed"))
+
+
+def put_notice(app: Sphinx, doctree: nodes.document) -> None:
+    """The notice stands below the title of the page."""
+    page = Path(app.env.doc2path(app.env.docname))
+    section = next(doctree.findall(nodes.section), None)
+    if is_chinese(app) and page in book_pages() and section and (text := notice(app, page)):
+        section.insert(1, nodes.raw("", f'<p class="notice" lang="zh-Hans">{escape(text)}</p>', format="html"))
+
+
+def close_lines(app: Sphinx, doctree: nodes.document) -> None:
+    """A source has one sentence a line; between Chinese sentences the end of a line is no blank."""
+    if is_translated(app, app.env.docname):
+        for text in list(doctree.findall(nodes.Text)):
+            closed = BROKEN.sub("", text)
+            if closed != text and not isinstance(text.parent, nodes.literal_block):
+                # not by index() or replace(), which find an equal text before it
+                place = next(n for n, node in enumerate(text.parent) if node is text)
+                text.parent[place] = nodes.Text(closed)
+
+
+def outdated(app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
+    """The pages whose translation has changed, or has come or gone."""
+    if not is_chinese(app):
+        return []
+    files = {p: [f for f in (translation_of(p), kept_of(p)) if f != p and f.exists()] for p in book_pages()}
+    now = {env.path2doc(str(p)) or "": [f.read_text("utf8") for f in some] for p, some in files.items()}
+    before: dict[str, list[str]] = getattr(env, "translations", {})
+    vars(env)["translations"] = now
+    return [page for page, texts in now.items() if page in env.found_docs and before.get(page) != texts]
+
+
+def other_language(app: Sphinx, pagename: str) -> dict[str, str] | None:
+    """The same page in the other language."""
+    if pagename not in app.env.found_docs | {"search"} or not (is_chinese(app) or translated_pages()):
+        return None
+    here, there = (f"zh/{pagename}.html", f"{pagename}.html")[:: 1 if is_chinese(app) else -1]
+    href = relpath(there, here.rpartition("/")[0] or ".")
+    return (
+        {"href": href, "lang": "en", "name": "English"}
+        if is_chinese(app)
+        else {"href": href, "lang": "zh-Hans", "name": "中文"}
+    )
+
+
+def share(site: Path) -> None:
+    """Let the pages of the Chinese site take from the English one what is the same, and leave out the copies."""
+    for path in [*site.rglob("*.html"), *site.glob("_static/previews/*.js")]:
+        text = path.read_text("utf8")
+        if (shared := SHARED.sub(r"\1\2../", text)) != text:
+            path.write_text(shared, "utf8")
+
+
+def write_words(app: Sphinx) -> None:
+    """What the scripts say, in Chinese."""
+    if is_chinese(app):
+        text = json.dumps(catalogue(), ensure_ascii=False, separators=(",", ":"))
+        folder = Path(app.outdir, "_static")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "words.js").write_text(f"globalThis.bookWords = {text};\n", "utf8")
+
+
+def setup(app: Sphinx) -> None:
+    if is_chinese(app):
+        app.add_js_file("words.js", loading_method="defer")
+    app.connect("source-read", read_source)
+    app.connect("doctree-read", put_notice)
+    app.connect("doctree-read", close_lines)
+    app.connect("env-get-outdated", outdated)
+    app.connect("builder-inited", write_words)

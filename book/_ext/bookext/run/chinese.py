@@ -1,0 +1,58 @@
+"""The Chinese site: the same book, with the Chinese text of each page that has one, under ``zh/`` with the same addresses.
+
+It is a second run of Sphinx with settings of its own, beside the English one; nothing is executed for it. A page that nobody has
+translated is there in English, and says so (``pages/chinese``).
+"""
+
+import copy
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from bookext.check.twins import translated_pages
+from bookext.read.book import ROOT, config, contents
+from bookext.read.kept import BUILD
+from bookext.read.words import say
+
+HOME = BUILD / "zh"
+LANGUAGE = "zh_CN"
+
+
+def write_settings() -> list[str]:
+    """_config.yml and _toc.yml as the Chinese run reads them; the options that name them."""
+    HOME.mkdir(parents=True, exist_ok=True)
+    own, toc = copy.deepcopy(config()), copy.deepcopy(contents())
+    own["title"] = say("zh", config()["title"])
+    own["html"]["baseurl"] = config()["html"]["baseurl"].rstrip("/") + "/zh/"
+    own["sphinx"]["config"] |= {"language": LANGUAGE, "html_copy_source": False}
+    own["sphinx"]["config"]["site_description"] = say("zh", own["sphinx"]["config"]["site_description"])
+    for part in toc.get("parts", []):
+        part["caption"] = say("zh", part["caption"])
+    for name, content in (("_config.yml", own), ("_toc.yml", toc)):
+        text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False)
+        if not (HOME / name).exists() or (HOME / name).read_text("utf8") != text:
+            (HOME / name).write_text(text, "utf8")
+    return ["--path-output", str(HOME), "--config", str(HOME / "_config.yml"), "--toc", str(HOME / "_toc.yml")]
+
+
+def begin(options: list[str]) -> subprocess.Popen[bytes] | None:
+    """Start the Chinese run in a process of its own, where anything is translated."""
+    if not translated_pages():
+        return None
+    command = [sys.executable, "-m", "bookext.run.chinese", *options, *write_settings()]
+    return subprocess.Popen(command, cwd=ROOT, env=os.environ, stdout=subprocess.DEVNULL)
+
+
+def put(site: Path) -> None:
+    """Put the pages of a finished run under ``zh/`` of the site."""
+    shutil.copytree(HOME / "_build" / "html", site / "zh", copy_function=os.link)
+
+
+if __name__ == "__main__":
+    from .build import build_site
+
+    sys.exit(build_site(sys.argv[1:]))

@@ -1,0 +1,150 @@
+"""The Chinese pages say what the English ones say; what was planted into one language alone is found."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from bookext.check import twins
+from bookext.check.twins import carried, drift, faults, problems, stale, texts, translated_pages, with_comments_of
+from bookext.read.blocks import CHINESE, blocks, kept_of, translation_of
+from bookext.read.book import ROOT, book_pages
+from bookext.read.words import catalogue
+
+PAGE = ROOT / "book" / "01-chained-jacobians.md"
+NAMES = [page.relative_to(ROOT / "book").as_posix() for page in translated_pages()]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_twins_say_the_same(name):
+    assert problems(ROOT / "book" / name) == []
+
+
+def test_each_chinese_page_has_its_english():
+    there = {path for path in CHINESE.rglob("*.md") if path.name != "glossary.md"}
+    assert there == {translation_of(page) for page in translated_pages()}
+    assert {kept_of(page) for page in translated_pages()} == set((CHINESE / "kept").rglob("*.txt"))
+    assert PAGE in translated_pages()
+
+
+@pytest.mark.parametrize("page", book_pages(), ids=lambda p: p.stem)
+def test_a_page_is_its_blocks(page):
+    text = page.read_text("utf8")
+    assert "".join("".join(b.text for b in blocks(text)).split()) == "".join(text.split())
+
+
+def planted(old: str, new: str, into: str = "chinese") -> list[str]:
+    """What is found when a text of one language is changed."""
+    english, chinese, _ = texts(PAGE)
+    given = {"english": english, "chinese": chinese}
+    assert old in given[into]
+    given[into] = given[into].replace(old, new, 1)
+    return faults(PAGE, **given)
+
+
+@pytest.mark.parametrize(
+    "old, new, what",
+    [
+        ("{num}`27 <orders>`", "{num}`28 <orders>`", "{num}`28 <orders>` is not in the English"),
+        ("{num}`4.6e-6 <median_half>`", "{num}`4.6e-5 <median_half>`", "{num}`4.6e-6 <median_half>` is missing"),
+        ("大约需要75分钟", "大约需要85分钟", "the number 75 is missing"),
+        ("叠100层", "叠1000层", "the number 1000 is not in the English"),
+        ("{eq}`eq-chain`", "{eq}`eq-product`", "{eq}`eq-chain` is missing"),
+        ("{cite:t}`hochreiter1991`", "{cite:t}`glorot2010`", "glorot2010"),
+        ("{claim}`jac-floor`", "", "{claim}`jac-floor` is missing"),
+        ("(sec-jac-layers)=", "(sec-jac-layer)=", "stands for heading"),
+        ("## 层就是函数", "### 层就是函数", "heading"),
+        ("$h^{t-1}$", "$h^{t}$", "$h^{t-1}$ is missing"),
+        (r"1.5^{100} \approx 4.0656", r"1.5^{100} \approx 4.0657", "equation"),
+        ("explode, vanish = 1.5 ** 100", "explode, vanish = 1.6 ** 100", "the code differs"),
+        (":checks: [eq-chain]", ":checks: [eq-product]", "the options differ"),
+        ("虚线是李雅普诺夫指数", "虚线是Lyapunov指数", "no 李雅普诺夫指数"),
+        ("反向传播从左边", "后向传播从左边", "后向传播: the glossary has 反向传播"),
+        (":label: ex-shapes", ":label: ex-shape", "exercise"),
+        ("这里的界限是$2^{20}$", "这里的界限是$2^{10}$", "$2^{20}$ is missing"),
+        ("- 反向模式带着", "反向模式带着", "list"),
+    ],
+)
+def test_what_one_language_says_alone_is_found(old, new, what):
+    assert any(what in fault for fault in planted(old, new)), planted(old, new)
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ("{num}`27 <orders>`", "{num}`28 <orders>`"),
+        ("about 75 minutes", "about 85 minutes"),
+        ("1.5 ** 100, 0.8", "1.4 ** 100, 0.8"),
+    ],
+)
+def test_a_number_changed_in_english_alone_stops_the_build(old, new):
+    assert planted(old, new, into="english")
+
+
+def test_what_is_translated_may_differ():
+    assert planted("# 免得看到的只是舍入误差", "# 别的话") == []
+    assert planted("两个因子看上去都不吓人。", "两个因子都不大。") == []
+
+
+def test_a_block_changed_in_english_alone_is_listed():
+    """It is no fault: a writer of English need not know Chinese. The page says so."""
+    english, chinese, kept = texts(PAGE)
+    changed = english.replace("Neither factor looks alarming.", "Both look harmless.")
+    assert changed != english and faults(PAGE, changed, chinese) == [] and stale(english, chinese, kept) == []
+    [(e, c)] = stale(changed, chinese, kept)
+    assert "harmless" in e.text and "不吓人" in c.text
+
+
+def test_drift_carries_what_needs_no_translator(tmp_path, monkeypatch):
+    english, chinese, kept = texts(PAGE)
+    lines = kept_of(PAGE).read_text("utf8")
+    changed = english.replace("{num}`27 <orders>` orders", "{num}`29 <orders>` orders").replace(
+        "1.5 ** 100, 0.8", "1.4 ** 100, 0.8"
+    )
+    changed = changed.replace("\n(sec-jac-layers)=", "\nA new sentence about nothing.\n\n(sec-jac-layers)=")
+    page, twin, known = tmp_path / "page.md", tmp_path / "twin.md", tmp_path / "kept.txt"
+    for path, text in ((page, changed), (twin, chinese), (known, lines)):
+        path.write_text(text, "utf8")
+    monkeypatch.setattr(twins, "texts", lambda _: (changed, chinese, kept))
+    monkeypatch.setattr(twins, "kept_of", lambda _: known)
+    made, kept_now = drift(page)
+    assert faults(PAGE, changed, made) == []
+    assert "{num}`29 <orders>`个数量级" in made and "A new sentence about nothing." in made
+    assert "explode, vanish = 1.4 ** 100" in made and "# 在32位里很平常" in made
+    old = [e.said or e.kind for e, _ in stale(changed, made, [line[:10] for line in kept_now])]
+    assert len(old) == 3 and "A new sentence about nothing." in old  # the number's sentence, the cell, the new one
+
+
+def test_comments_are_kept_one_for_one():
+    assert with_comments_of("a = 1  # one\nb = 2", "a = 0  # 一\nb = 2") == "a = 1  # 一\nb = 2"
+    assert with_comments_of("a = 1  # one\n# two", "a = 0  # 一") == "a = 1  # one\n# two"
+    [english], [chinese] = blocks("$$\nx\n$$ (eq-a)\n"), blocks("$$\ny\n$$ (eq-a)\n")
+    assert carried(english, chinese) == english.text
+
+
+def test_the_glossary_has_one_word_a_term():
+    text = (CHINESE / "glossary.md").read_text("utf8")
+    rows = [row.split("|")[1:4] for row in text.splitlines() if row.startswith("| ") and "English" not in row]
+    english, chinese = [row[0].strip() for row in rows], [row[1].strip() for row in rows]
+    assert len(rows) == len(twins.glossary()) > 40
+    assert len(set(english)) == len(english) and len(set(chinese)) == len(chinese)
+    assert not {word.strip() for row in rows for word in row[2].split(",")} & set(chinese)
+
+
+def test_the_catalogue_is_what_the_site_says():
+    """Each text that a template, a script or the extension says has its Chinese, and nothing else has."""
+    pages, static = ROOT / "book/_ext/bookext/pages", ROOT / "book/_static"
+    said = set()
+    for path in [
+        *pages.rglob("*.py"),
+        *pages.rglob("*.html"),
+        *static.glob("*.js"),
+        ROOT / "book/_ext/bookext/run/chinese.py",
+    ]:
+        said |= set(
+            re.findall(r"""\bsay(?:_here)?\((?:[\w."]+(?:\.\w+)*, )?"([^"]+)"\s*[,)]""", path.read_text("utf8"))
+        )
+    said.discard("zh")
+    assert len(said) > 30
+    assert said <= set(catalogue()), said - set(catalogue())
+    assert all(catalogue().values())
