@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
+from bookext.read.course import homework_pages
 from support import missing
 
 from instructor.grading import checks
@@ -134,8 +135,10 @@ def test_the_list_of_what_is_public_is_complete():
 # --- pages ------------------------------------------------------------------------------------------------------------------
 
 
-def test_every_homework_has_a_master():
-    assert [path.stem for path in masters()] == NAMES
+def test_every_master_is_released_and_stands_in_the_book():
+    """In the contents, and in the list for instructors; a chapter's row in the course follows from the page."""
+    assert [path.stem for path in homework_pages()] == NAMES == [f"hw{n}" for n in range(1, len(NAMES) + 1)]
+    assert re.findall(r"^\| \{doc\}`\.\./homework/(\w+)`", INSTRUCTORS.read_text("utf8"), re.MULTILINE) == NAMES
 
 
 @pytest.mark.parametrize("master", masters(), ids=lambda p: p.stem)
@@ -146,7 +149,7 @@ def test_the_page_on_disk_is_what_the_master_gives(master):
 
 def test_pages_and_notebooks_hold_no_solution():
     paths = files_under(ROOT / "book" / "homework")
-    assert {p.suffix for p in paths} == {".md", ".ipynb"} and len(paths) == 2 * len(masters())
+    assert {p.suffix for p in paths} == {".md", ".ipynb"} and len(paths) == 2 * len(NAMES)
     assert leaks(paths) == []
 
 
