@@ -15,6 +15,8 @@ from pathlib import Path
 
 from bookext.read.book import ROOT
 
+from .environment import stop
+
 TORCH = "torch==2.13.0"
 ASKED, PINNED = ROOT / "requirements.in", ROOT / "requirements.txt"
 HEAD = """# Exact pins of everything that builds and tests the book (Python 3.11 to 3.13), written by `make pins` from requirements.in.
@@ -32,12 +34,14 @@ def key(name: str) -> str:
 
 
 def resolved() -> dict[str, str]:
-    """Names and versions that pip would install; raises ``CalledProcessError`` with what it says."""
+    """Names and versions that pip would install; ends with what it says and the remedy, where it finds none."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--dry-run"]
         command += ["--ignore-installed", "--report", str(report), "-r", str(ASKED)]
-        subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            stop("The pins could not be resolved.", done.stderr)
         found = json.loads(report.read_text("utf8"))["install"]
     return {item["metadata"]["name"]: item["metadata"]["version"] for item in found}
 
