@@ -19,9 +19,6 @@ from .environment import stop
 
 TORCH = "torch==2.13.0"
 ASKED, PINNED = ROOT / "requirements.in", ROOT / "requirements.txt"
-HEAD = """# Exact pins of everything that builds and tests the book (Python 3.11 to 3.13), written by `make pins` from requirements.in.
-# torch: a plain install on Linux brings gigabytes of CUDA; README.md gives the CPU route.
-"""
 
 
 def key(name: str) -> str:
@@ -69,13 +66,14 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     print("Asking the package index …", flush=True)
     name, _, version = TORCH.partition("==")
-    new, old = resolved() | {name: version}, pinned(PINNED.read_text("utf8"))
+    text = PINNED.read_text("utf8")
+    new, old = resolved() | {name: version}, pinned(text)
     different = changes(old, new)
     print("\n".join(different or ["Every pin is current, as far as nothing blocks."]))
     if different and not given.check:
-        PINNED.write_text(
-            HEAD + "".join(f"{n}=={v}\n" for n, v in sorted(new.items(), key=lambda item: item[0].lower())), "utf8"
-        )
+        head = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
+        pins = "".join(f"{n}=={v}\n" for n, v in sorted(new.items(), key=lambda item: item[0].lower()))
+        PINNED.write_text(head + pins, "utf8")
         print("Written. Install them and try the book: make test")
     return 0
 
