@@ -10,6 +10,6 @@ if not find_spec("yaml"):
         f"{sys.executable} lacks the book's packages: use .venv/bin/python (rm -f .venv/ready && make book completes that one)."
     )
 
-if sys.argv[:1] == ["-m"]:
+if sys.argv[:1] == ["-m"] and find_spec("bookext"):
     import_module("bookext")  # says in one line what stops a command
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))  # for `support`, however a benchmark is started

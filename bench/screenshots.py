@@ -27,6 +27,7 @@ def main() -> int:
     parser.add_argument("out", type=Path)
     parser.add_argument("--pages", nargs="*", help="only these, such as book/index.html")
     options = parser.parse_args()
+    (options.site / "index.html").stat()  # no built book, no pictures
     options.out.mkdir(parents=True, exist_ok=True)
     with serve(options.site) as home, launch() as browser:
         for page in options.pages or pages_of(options.site):

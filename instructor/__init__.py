@@ -11,5 +11,5 @@ if not find_spec("yaml"):
     sys.exit(
         f"{sys.executable} lacks the book's packages: use .venv/bin/python (rm -f .venv/ready && make book completes that one)."
     )
-if sys.argv[:1] == ["-m"]:
+if sys.argv[:1] == ["-m"] and find_spec("bookext"):
     import_module("bookext")  # says in one line what stops a command

@@ -222,7 +222,7 @@ def main(arguments: list[str]) -> int:
         else:
             print(__doc__)
             return 2
-    except (ReleaseError, OSError, subprocess.CalledProcessError) as error:
+    except ReleaseError as error:
         print(error, file=sys.stderr)
         return 1
     return 0

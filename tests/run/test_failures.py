@@ -119,7 +119,21 @@ def remove(name: str) -> Callable[[Copy], None]:
     return prepare
 
 
+def folder(name: str) -> Callable[[Copy], None]:
+    def prepare(copy: Copy) -> None:
+        (copy.root / name).unlink(missing_ok=True)
+        (copy.root / name).mkdir(parents=True)
+
+    return prepare
+
+
+def a_file_for_the_environment(copy: Copy) -> None:
+    shutil.rmtree(copy.root / ".venv")
+    (copy.root / ".venv").write_text("")
+
+
 MAKE = "make --no-print-directory"
+ADDRESS = f"{MAKE} address URL=https://github.com/you/name"
 NOT_THERE = {
     "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
     "PIP_RETRIES": "1",
@@ -149,11 +163,40 @@ FAILURES: dict[str, tuple[Callable[[Copy], None], str, str, str]] = {
     "an address of ssh": (nothing, f"{MAKE} address URL=git@github.com:you/name.git", "git@github.com", "https://github.com/you/name"),
     "a tag with a blank": (nothing, f"{MAKE} address URL=https://github.com/you/name TAG='v1 0'", "v1 0", "TAG=v1.0.0"),
     "an address with a quote": (nothing, f"{MAKE} address URL=\"https://github.com/o'neil/name\"", "o'neil", "https://github.com/you/name"),
+    # Provoked later, written down before they were tried.
+    "a site without https": (nothing, f"{ADDRESS} SITE=you.github.io", "'you.github.io'", "SITE=https://you.example/book/"),
+    "a README without its line": (edit("README.md", "**The book:**", "The book:"), ADDRESS, "README.md", "git checkout README.md"),
+    "no citation": (remove("CITATION.cff"), ADDRESS, "There is no CITATION.cff", "git status"),
+    "contents that are no YAML": (write("_toc.yml", b"format: [\n"), f"{MAKE} notebooks", "_toc.yml:2", "mend that line"),
+    "contents with a page that is not there": (edit("_toc.yml", "book/notation", "book/notatoin"), f"{MAKE} notebooks", "book/notatoin.md", "take its line out"),
+    "empty contents": (write("_toc.yml", b""), f"{MAKE} notebooks", "no root", "git diff _toc.yml"),
+    "references that are no BibTeX": (edit("book/references.bib", "@", "@article{x, title={a}\n@"), f"{MAKE} notebooks", "book/references.bib:2", "mend that line"),
+    "a project that is no TOML": (write("pyproject.toml", b"[project\n"), f"{MAKE} book", "pyproject.toml:1", "mend that line"),
+    "a record with marks of a conflict": (write("book/_stress/08-nan-clinic.json", b"<<<<<<< HEAD\n{}\n"), f"{MAKE} check CHAPTER=08", "book/_stress/08-nan-clinic.json:1", "mend that line"),
+    "a folder where a notebook belongs": (folder("book/01-chained-jacobians.ipynb"), f"{MAKE} notebooks", "book/01-chained-jacobians.ipynb", "move it away"),
+    "a folder where the lock belongs": (folder("_build/lock"), f"{MAKE} book", "_build/lock", "move it away"),
+    "several chapters": (nothing, f"{MAKE} check CHAPTER=0", "Name one chapter", "CHAPTER=03"),
+    "a page in UTF-16": (write("book/notation.md", "# Größe\n".encode("utf16")), f"{MAKE} notebooks", "book/notation.md", "save it so"),
+    "pins without an index": (nothing, f"{MAKE} pins", "could not be resolved", "look at the network"),
+    "the newest without its Python": (nothing, "{python} -m bookext.run.newest --python python9.9", "no python9.9 here", "--python"),
+    "an EPUB of no book": (nothing, f"{MAKE} -o book epub", "no built book", "make book builds it"),
+    "a zip of no book": (nothing, f"{MAKE} -o book offline", "no built book", "make book builds it"),
+    "pictures of no book": (nothing, "{python} -m bench.screenshots _build/html out", "no built book", "make book builds it"),
+    "versions beside no book": (nothing, "{python} -m bookext.pages.versions _build/html out", "no built book", "make book builds it"),
+    "no requirements": (remove("requirements.txt"), f"{MAKE} book", "requirements.txt is missing", "git checkout"),
+    "an environment that is a file": (a_file_for_the_environment, f"{MAKE} book PYTHON='{sys.executable}'", "No environment could be made", "move it away"),
+    "a program that is no Python": (not_ready, f"{MAKE} book PYTHON=/bin/ls", "no /bin/ls here", "PYTHON=python3.12"),
+    "an address to compare with nothing": (nothing, ".ci/address", "name the repository", ".ci/address OWNER/NAME"),
+    "a path for a chapter": (nothing, f"{MAKE} stress CHAPTER=../x", "../x", "make stress CHAPTER=03"),
     "a full disk": (nothing, f"{MAKE} notebooks FULL=yes", "File too large", "free some space"),
 }  # fmt: skip
 FOR_INSTRUCTORS: dict[str, tuple[Callable[[Copy], None], str, str, str]] = {
     "no masters": (remove("instructor"), f"{MAKE} homework", "masters are not in this copy", "as the instructor released them"),
     "no masters for a term": (remove("instructor"), f"{MAKE} term SALT=2027-spring", "masters are not in this copy", "private"),
+    "a salt with a blank": (nothing, f"{MAKE} term SALT='2027 spring'", "2027 spring", "make term SALT=2027-spring"),
+    "a master without its line": (edit("instructor/hw1/hw1.md", 'hw = Homework("hw1"', 'hw=Homework("hw1"'), f"{MAKE} term SALT=2027-spring", "hw1.md", "git diff"),
+    "no submissions": (nothing, "{python} -m instructor.grading grade hw1 /nowhere --secret /nowhere", "/nowhere", "expected a folder of submissions"),
+    "a file for the public tree": (write("../public", b""), "git init -q . && {python} -m instructor.release --public ../public", "../public", "move it away"),
     "no salt": (nothing, f"{MAKE} term", "SALT", "make term SALT=2027-spring"),
     "a salt with quotes": (nothing, f"{MAKE} term SALT='a\"b'", 'a"b', "make term SALT=2027-spring"),
     "a zip and no git": (nothing, "{python} -m instructor.release --public ../public", "no git repository", "git clone"),
@@ -182,7 +225,7 @@ def test_a_failure_is_one_line(name, copy):
     prepare, command, thing, remedy = FAILURES[name]
     prepare(copy)
     limited = {"preexec_fn": small_files} if name == "a full disk" else {}
-    env = {"PYTHONDONTWRITEBYTECODE": "1"} | (NOT_THERE if name == "no index" else {})
+    env = {"PYTHONDONTWRITEBYTECODE": "1"} | (NOT_THERE if name.endswith("index") else {})
     python = f"'{copy.root / '.venv/bin/python'}'"
     done = copy.run("sh", "-c", command.replace("{python}", python), env=env, **limited)
     said = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith("make")]

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from bookext.pages.references import readable_defaults
 from bookext.run import newest, pins
+from packaging.requirements import Requirement
 from sphinx.util.inspect import signature, stringify_signature
 from support import ROOT
 
@@ -24,6 +25,10 @@ def test_what_is_asked_for_is_pinned():
     pinned = {pins.key(name): version for name, version in pins.pinned(pins.PINNED.read_text("utf8")).items()}
     asked = names(pins.ASKED.read_text("utf8"))
     assert asked and asked <= pinned.keys()
+    for line in pins.ASKED.read_text("utf8").splitlines():
+        if asked_for := line.partition("#")[0].strip():  # what holds a version back holds it in the pins, too
+            requirement = Requirement(asked_for)
+            assert requirement.specifier.contains(pinned[pins.key(requirement.name)]), asked_for
     name, _, version = pins.TORCH.partition("==")
     assert pinned[name] == version and name not in asked
 

@@ -44,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("site", type=Path, help="the built site")
     parser.add_argument("archives", type=Path, help="a folder of <tag>.tar.gz, each a built site")
     options = parser.parse_args(arguments)
+    (options.site / "index.html").stat()  # versions beside nothing
     print("Versions kept:", ", ".join(keep_versions(options.site, options.archives)) or "none yet")
     return 0
 

@@ -19,6 +19,7 @@ from bookext.read.book import ROOT
 from bookext.read.kept import BUILD
 from bookext.read.machine import ENVIRONMENT
 
+from .environment import stop
 from .pins import ASKED
 
 HOME = BUILD / "newest"
@@ -77,7 +78,7 @@ def environment(python: str, keep: list[str]) -> Path:
     for what in (wanted, ["--no-deps", book]):
         done = call([*pip, *what])
         if done.returncode:
-            raise subprocess.CalledProcessError(done.returncode, ["pip install", *what], done.stdout, done.stderr)
+            stop("The newest packages could not be installed.", done.stderr)
     return home / "bin" / "python"
 
 

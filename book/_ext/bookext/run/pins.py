@@ -15,11 +15,10 @@ from pathlib import Path
 
 from bookext.read.book import ROOT
 
+from .environment import stop
+
 TORCH = "torch==2.13.0"
 ASKED, PINNED = ROOT / "requirements.in", ROOT / "requirements.txt"
-HEAD = """# Exact pins of everything that builds and tests the book (Python 3.11 to 3.13), written by `make pins` from requirements.in.
-# torch: a plain install on Linux brings gigabytes of CUDA; README.md gives the CPU route.
-"""
 
 
 def key(name: str) -> str:
@@ -32,12 +31,14 @@ def key(name: str) -> str:
 
 
 def resolved() -> dict[str, str]:
-    """Names and versions that pip would install; raises ``CalledProcessError`` with what it says."""
+    """Names and versions that pip would install; ends with what it says and the remedy, where it finds none."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--dry-run"]
         command += ["--ignore-installed", "--report", str(report), "-r", str(ASKED)]
-        subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            stop("The pins could not be resolved.", done.stderr)
         found = json.loads(report.read_text("utf8"))["install"]
     return {item["metadata"]["name"]: item["metadata"]["version"] for item in found}
 
@@ -65,13 +66,14 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     print("Asking the package index …", flush=True)
     name, _, version = TORCH.partition("==")
-    new, old = resolved() | {name: version}, pinned(PINNED.read_text("utf8"))
+    text = PINNED.read_text("utf8")
+    new, old = resolved() | {name: version}, pinned(text)
     different = changes(old, new)
     print("\n".join(different or ["Every pin is current, as far as nothing blocks."]))
     if different and not given.check:
-        PINNED.write_text(
-            HEAD + "".join(f"{n}=={v}\n" for n, v in sorted(new.items(), key=lambda item: item[0].lower())), "utf8"
-        )
+        head = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
+        pins = "".join(f"{n}=={v}\n" for n, v in sorted(new.items(), key=lambda item: item[0].lower()))
+        PINNED.write_text(head + pins, "utf8")
         print("Written. Install them and try the book: make test")
     return 0
 
