@@ -35,9 +35,7 @@ def encode(value: Any) -> Any:
     if type(value).__name__ == "Stub":
         raise Unclear("it comes from a package that is not installed here")
     if type(value).__module__.partition(".")[0] == "torch" and hasattr(value, "detach"):
-        value = value.detach().cpu().to_dense() if value.is_sparse else value.detach().cpu()
-        value = value.resolve_conj().resolve_neg()
-        value = (value if value.dtype.itemsize > 2 or not value.is_floating_point() else value.float()).numpy()
+        value = _of_tensor(value)
     value = value.toarray() if hasattr(value, "toarray") else value  # SciPy's sparse matrices
     if hasattr(value, "dtype") and hasattr(value, "__array__"):
         return _of_array(np.asarray(value))
@@ -65,6 +63,12 @@ def _items(value: Any) -> list[Any]:
     if len(found) > ITEMS:
         raise TypeError(f"more than {ITEMS:,} items")
     return found
+
+
+def _of_tensor(tensor: Any) -> np.ndarray:
+    dense = tensor.detach().cpu().to_dense() if tensor.is_sparse else tensor.detach().cpu()
+    dense = dense.resolve_conj().resolve_neg()
+    return (dense if dense.dtype.itemsize > 2 or not dense.is_floating_point() else dense.float()).numpy()
 
 
 def _of_array(array: np.ndarray) -> Any:
