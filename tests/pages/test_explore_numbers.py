@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import random
 from itertools import pairwise
 
@@ -41,6 +42,25 @@ class Page:
         """The presets, and 20 settings drawn by a function of a random generator."""
         rng = random.Random(0)
         return [*self.presets, *(draw(rng) for _ in range(20))]
+
+
+def residual_net(page, seed, depth):
+    """The net of the explorables of residual nets, as the page draws it: input, top, and two matrices a block."""
+    import torch
+
+    found = page.tab.evaluate(
+        """([seed, depth]) => {
+          const { input, top, blocks } = residual.net(seed, depth), flat = blocks.slice(0, depth).flat();
+          const bytes = array => btoa(Array.from(new Uint8Array(array.buffer), b => String.fromCharCode(b)).join(''));
+          return [[...input], [...top], flat.map(bytes)];
+        }""",
+        [seed, depth],
+    )
+    matrices = [torch.tensor(np.frombuffer(base64.b64decode(text), np.float32)).double() for text in found[2]]
+    n = len(found[0])
+    assert all(abs(W.square().mean().item() * n / 2 - 1) < 0.05 for W in matrices)  # He's
+    vectors = (torch.tensor(found[k], dtype=torch.float64) for k in (0, 1))
+    return *vectors, [(matrices[k].view(n, n), matrices[k + 1].view(n, n)) for k in range(0, 2 * depth, 2)]
 
 
 @pytest.fixture
@@ -305,3 +325,40 @@ def test_culprit(page):
             assert result["verdict"] == "right"
         elif chosen and not any(spoiled[k] for k in chosen["nodes"]):
             assert result["verdict"] in ("sound", "right")
+
+
+def test_streams(page):
+    """Both passes by torch's autograd, of the page's own net; theory by labs."""
+    import torch
+
+    from labs.transformer import residual_stream, rms_norm
+
+    def block(h, W1, W2, scale, norm):
+        out = h + scale * torch.relu((rms_norm(h) if norm == "pre" else h) @ W1.T) @ W2.T
+        return rms_norm(out) if norm == "post" else out
+
+    def draw(rng):
+        zeta = rng.choice([0.0, round(rng.uniform(0, 1.5), 2)])
+        return {
+            "kinds": rng.choice(["all", "normed"]),
+            "depth": rng.randint(2, 48),
+            "zeta": zeta,
+            "seed": rng.randint(0, 3),
+        }
+
+    for settings in page.settings(draw):
+        state, result = page.at(**settings)
+        depth, zeta = state["depth"], state["zeta"]
+        x, top, blocks = residual_net(page, state["seed"], depth)
+        assert [*result["curves"]] == (["none", "pre", "post"] if state["kinds"] == "all" else ["pre", "post"])
+        for norm, curve in result["curves"].items():
+            h = [x.requires_grad_()]
+            for W1, W2 in blocks:
+                h.append(block(h[-1], W1, W2, zeta, norm))
+            gradients = torch.autograd.grad(h[-1], h, top)
+            close(curve["M"], [v.square().mean().item() for v in h])
+            close(curve["delta"], [(g.square().mean() / top.square().mean()).item() for g in gradients])
+            M0, theory = h[0].square().mean().item(), residual_stream(depth, 2.0, scale=zeta, norm=norm).numpy()
+            expected = {"none": M0 * theory, "pre": M0 - 1 + theory, "post": np.array([M0, *theory[1:]])}[norm]
+            close(curve["theory"], expected)
+            close(curve["back"], expected[-1] / expected)

@@ -33,7 +33,7 @@ from bookext.read.numbers import executed_notebook
 from .live import live_figure
 
 STATIC = ROOT / "book" / "_static"
-COMMON, SIGNAL = "explore/common.js", "live/signal.js"
+COMMON, SIGNAL, RESIDUAL = "explore/common.js", "live/signal.js", "explore/residual.js"
 # What each needs beside the common part and its own script.
 NEEDS: dict[str, tuple[str, ...]] = {
     "widths": (),
@@ -42,6 +42,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "clipping": (),
     "activation": (SIGNAL,),
     "culprit": (),
+    "streams": (SIGNAL, RESIDUAL),
 }
 # Those that show what a chapter has computed: which.
 COMPUTED = {"culprit": "08-nan-clinic.md"}
@@ -50,7 +51,7 @@ MIME = "application/vnd.explorable+json"
 
 def scripts(name: str) -> list[str]:
     """The scripts of an explorable, in their order, below ``_static``."""
-    return [*NEEDS[name], COMMON, f"explore/{name}.js"]
+    return [COMMON, *NEEDS[name], f"explore/{name}.js"]
 
 
 def in_node(explorable: str, expression: str, **given: Any) -> str:

@@ -1,0 +1,78 @@
+/* Chapter 10: the residual stream without a normalisation, with pre-norm and with post-norm, forward and backward. */
+"use strict";
+
+explore.add((() => {
+  const { shown, line, text, path, log, linear, multiples, step, decades, apart, range } = explore;
+  const NORMS = { none: "no norm", pre: "pre-norm", post: "post-norm" }, GAIN = 2;
+
+  function compute({ kinds, depth, zeta, seed }) {
+    const state = { depth, scale: zeta, seed }, names = kinds === "all" ? ["none", "pre", "post"] : ["pre", "post"];
+    const found = names.map((norm) => {
+      const { M, delta } = residual.measure(state, { norm }, true), theory = residual.predict(state, norm, GAIN, M[0]);
+      return [norm, { M, delta, theory, back: theory.map((m) => theory[depth] / m) }];
+    });
+    return { depth, zeta, curves: Object.fromEntries(found) };
+  }
+
+  const SERIES = { none: 3, pre: 1, post: 2 };
+  /** One panel: its place, and the curves with theory over them. */
+  function panel({ left, right, top, bottom }, title, curves, depth, straight) {
+    const all = curves.flatMap(({ values, theory }) => [...values, ...theory]), x = linear([0, depth], [left, right]);
+    let out = text(left - 38, top - 14, title, { anchor: "start", kind: "strong" }), y;
+    if (straight) {
+      const most = Math.max(2, ...all), by = step(most / 5);
+      y = linear([0, most], [bottom, top]);
+      out += multiples(0, most, by).map((v) => line(left, y(v), right, y(v)) + text(left - 6, y(v) + 4, shown(v), { anchor: "end" })).join("");
+    } else {
+      const powers = all.map(Math.log10), ends = [Math.min(-0.5, ...powers), Math.max(1.5, ...powers)];
+      y = log(ends.map((k) => 10 ** k), [bottom, top]);
+      out += decades(y, ends, left, right);
+    }
+    for (const t of multiples(0, depth, Math.max(1, step(depth / 4)))) out += text(x(t), bottom + 16, t);
+    out += text((left + right) / 2, bottom + 32, "block *t*");
+    const at = apart(curves.map(({ values, low }) => y(values[low ? 0 : depth]) + 4), 15, top + 4, bottom);
+    curves.forEach(({ name, values, theory, low }, k) => {
+      out += path(values.map((v, t) => [x(t), y(v)]), `series-${SERIES[name]}`) + path(theory.map((v, t) => [x(t), y(v)]), "theory");
+      out += line(right + 6, at[k] - 4, right + 16, at[k] - 4, `series-${SERIES[name]}`) + text(right + 20, at[k], NORMS[name], { anchor: "start", kind: "strong" });
+    });
+    return out;
+  }
+
+  function draw({ depth, curves }, { width, height }) {
+    const wide = width >= 560, names = Object.keys(curves), straight = !curves.none;
+    const of = (values, theory, low) => names.map((name) => ({ name, values: curves[name][values], theory: curves[name][theory], low }));
+    const places = wide
+      ? [{ left: 44, right: width / 2 - 88 }, { left: width / 2 + 44, right: width - 84 }].map((p) => ({ ...p, top: 34, bottom: height - 42 }))
+      : [0, 1].map((k) => ({ left: 44, right: width - 84, top: 34 + (k * height) / 2, bottom: (height / 2) * (k + 1) - 42 }));
+    return panel(places[0], "Forward: mean square of the stream", of("M", "theory"), depth, straight) +
+      panel(places[1], "Backward: that of the gradient, top = 1", of("delta", "back", true), depth, straight);
+  }
+
+  function words({ depth, zeta, curves }) {
+    const names = { none: "without a norm", pre: "with pre-norm", post: "with post-norm" };
+    const each = Object.entries(curves).map(([norm, { M, delta, theory }]) =>
+      `${names[norm]} by ${shown(M[depth] / M[0])} and ${shown(delta[0])} (theory ${shown(theory[depth] / M[0])})`);
+    return `One network of ${depth} blocks, each branch times ${shown(zeta)}. The stream's mean square grows on its way up, and the gradient's on its way down, ${each.join(", ")}.`;
+  }
+
+  const he = { depth: 40, zeta: 1 };
+  return {
+    name: "streams", title: "residual streams", height: [320, 560],
+    controls: [
+      { name: "kinds", kind: "choice", label: "Show", value: "all", options: { all: "all three", normed: "those with a norm" } },
+      { name: "depth", kind: "slider", label: "Blocks *d*", low: 2, high: 48, step: 1, whole: true, value: he.depth },
+      { name: "zeta", kind: "slider", label: "Branch factor *ζ*", low: 0, high: 1.5, step: 0.01, value: he.zeta },
+      { name: "seed", kind: "seed", label: "Seed", value: 0 },
+    ],
+    presets: [
+      ["40 blocks, He’s weights", {}], ["a sum: pre-norm alone grows", { kinds: "normed" }],
+      ["small branches, 1/√40", { zeta: 0.158 }], ["LayerScale 0.1", { zeta: 0.1 }],
+    ],
+    compute, draw, words,
+    table: ({ depth, curves }) => ({
+      caption: "Mean squares of the stream M and of the gradient δ² (top = 1), and theory",
+      head: ["block", ...Object.keys(curves).flatMap((norm) => ["M", "theory", "δ²", "theory"].map((what) => `${NORMS[norm]}: ${what}`))],
+      rows: range(depth + 1).map((t) => [t, ...Object.values(curves).flatMap(({ M, theory, delta, back }) => [M[t], theory[t], delta[t], back[t]])]),
+    }),
+  };
+})());
