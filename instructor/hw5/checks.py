@@ -191,7 +191,7 @@ def parts_that_move(student: Student, own: Homework, rng: np.random.Generator) -
 
 def heads_of(own: Homework) -> tuple[float, int, int]:
     """Question 3's variance of queries and keys, d_k and T."""
-    n, s = own.pick("width", range(400, 901)), own.own("std of the weights", 0.02, 0.04, digits=4)
+    n, s = own.pick("width", range(400, 901)), own.own("std of the weights", 0.012, 0.02, digits=5)
     return n * s**2, own.pick("width of a head", range(32, 129)), own.pick("tokens", range(4, 13))
 
 
@@ -208,7 +208,7 @@ def score_variance(student: Student, own: Homework, rng: np.random.Generator) ->
         )
         or about(answer, right * math.sqrt(d_k)),
         "this is the fourth power of s: each of the two sums over n has n terms": about(
-            answer, right / each**2 * own.own("std of the weights", 0.02, 0.04, digits=4) ** 4
+            answer, right / each**2 * own.own("std of the weights", 0.012, 0.02, digits=5) ** 4
         ),
     }
     yield check(1, about(answer, right), "score_variance", wrong, expected=right, got=answer)
