@@ -74,12 +74,19 @@ def test_the_unbroken_chapter_is_clean():
         ("claims: [C1]", "claims: [C1, C2]", 1, "promises C2"),
         ("claims: [C1]", "claims: []", 25, "promise it in the front matter"),
         ("(L4)=\n", "", 1, "promises item L4"),
+        ("growth = 1.5", 'shown = tables.Table("T", "a")\ngrowth = 1.5', 25, "the table shown is shown nowhere"),
     ],
 )
 def test_a_planted_fault_is_named(old, new, line, message):
     assert old in CHAPTER
     reports = found(CHAPTER.replace(old, new, 1))
     assert any(r.startswith(f"book/planted.md:{line}: ") and message in r for r in reports), reports
+
+
+@pytest.mark.parametrize("end", ["shown", "display(shown)"])
+def test_a_table_that_is_shown_is_no_fault(end):
+    cell = f'shown = tables.Table("T", "a")\ngrowth = 1.5 ** 100\nassert growth > 1\n{end}'
+    assert found(CHAPTER.replace("growth = 1.5 ** 100\nassert growth > 1", cell, 1)) == []
 
 
 @pytest.mark.parametrize(

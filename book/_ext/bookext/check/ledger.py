@@ -126,8 +126,23 @@ def _widths(chapter: Chapter) -> Found:
                 yield number, f"{len(line)} characters of code, and {widest} fit the page; break the line"
 
 
+def _tables(chapter: Chapter) -> Found:
+    """A table that a cell fills stands on the page: as the cell's last line, or by ``display``."""
+    for cell in chapter.code:
+        if "tables.Table(" not in cell.source:
+            continue
+        tree = ast.parse(cell.source)
+        nodes, last = list(ast.walk(tree)), tree.body[-1]
+        calls = [n for n in nodes if isinstance(n, ast.Call) and ast.unparse(n.func) == "display"]
+        on_page = {ast.unparse(last)} | {ast.unparse(a) for n in calls for a in n.args}
+        made = [n for n in nodes if isinstance(n, ast.Assign) and ast.unparse(n.value).startswith("tables.Table(")]
+        for node in made:
+            if (name := ast.unparse(node.targets[0])) not in on_page:
+                yield cell.line + node.lineno - 1, f"the table {name} is shown nowhere; end the cell with {name}"
+
+
 RULES: tuple[Callable[[Chapter], Found], ...] = (
-    _labels, _checks, _promises, _numbers, _widths, notation.unknown, tolerances.too_wide, words.unsaid,
+    _labels, _checks, _promises, _numbers, _widths, _tables, notation.unknown, tolerances.too_wide, words.unsaid,
     *claims.RULES,
 )  # fmt: skip
 
