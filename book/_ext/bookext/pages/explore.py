@@ -43,6 +43,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "activation": (SIGNAL,),
     "culprit": (),
     "streams": (SIGNAL, RESIDUAL),
+    "histograms": (SIGNAL,),
 }
 # Those that show what a chapter has computed: which.
 COMPUTED = {"culprit": "08-nan-clinic.md"}
