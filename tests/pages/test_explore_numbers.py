@@ -402,3 +402,42 @@ def test_histograms(page):
                     name,
                     t,
                 )  # one value at an edge may fall on either side
+
+
+def test_blocks(page):
+    """The chapter's blocks in torch, of the page's own net; theory by labs."""
+    import torch
+
+    from labs.transformer import residual_stream, rms_norm
+
+    relu = torch.relu
+    blocks = {
+        "one": lambda h, s, W1, W2: h + s * relu(h) @ W2.T,
+        "two": lambda h, s, W1, W2: h + s * relu(h @ W1.T) @ W2.T,
+        "inside": lambda h, s, W1, W2: h + s * relu(relu(h) @ W1.T) @ W2.T,
+        "outside": lambda h, s, W1, W2: relu(h + s * relu(h @ W1.T) @ W2.T),
+        "pre": lambda h, s, W1, W2: h + s * relu(rms_norm(h) @ W1.T) @ W2.T,
+    }
+    gains = {"one": 1.0, "two": 2.0, "inside": 1.0, "pre": 2.0}
+
+    def draw(rng):
+        return {"depth": rng.randint(2, 48), "scale": round(rng.uniform(0, 1), 2), "seed": rng.randint(0, 3)}
+
+    for settings in page.settings(draw):
+        state, result = page.at(**settings)
+        depth, scale = state["depth"], state["scale"]
+        x, _, matrices = residual_net(page, state["seed"], depth)
+        assert set(result["curves"]) == set(blocks)
+        for name, curve in result["curves"].items():
+            M = [x.square().mean().item()]
+            h = x
+            for W1, W2 in matrices:
+                h = blocks[name](h, scale, W1, W2)
+                M.append(h.square().mean().item())
+            close(curve["rms"], np.sqrt(M))
+            close(curve["factor"], (M[-1] / M[0]) ** (1 / depth))
+            assert (curve["theory"] is None) == (name not in gains)
+            if name in gains:
+                norm = "pre" if name == "pre" else "none"
+                theory = residual_stream(depth, gains[name], scale=scale, norm=norm).numpy()
+                close(curve["theory"], np.sqrt(M[0] - 1 + theory if norm == "pre" else M[0] * theory))

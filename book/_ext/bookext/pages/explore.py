@@ -44,6 +44,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "culprit": (),
     "streams": (SIGNAL, RESIDUAL),
     "histograms": (SIGNAL,),
+    "blocks": (SIGNAL, RESIDUAL),
 }
 # Those that show what a chapter has computed: which.
 COMPUTED = {"culprit": "08-nan-clinic.md"}
