@@ -362,3 +362,82 @@ def test_streams(page):
             expected = {"none": M0 * theory, "pre": M0 - 1 + theory, "post": np.array([M0, *theory[1:]])}[norm]
             close(curve["theory"], expected)
             close(curve["back"], expected[-1] / expected)
+
+
+def test_histograms(page):
+    """Moments by labs' own measurement of the page's net, and counts by numpy."""
+    import torch
+
+    from labs.nets import DeepMLP
+    from labs.propagation import measure
+
+    def draw(rng):
+        return {"sigma": float(f"{10 ** rng.uniform(-0.5, 1.45):.4g}"), "seed": rng.randint(0, 9999)}
+
+    for settings in page.settings(draw):
+        state, result = page.at(**settings)
+        given = page.tab.evaluate("(n => [n.x, n.top, ...n.W].map(v => [...v]))(one.result().net())")
+        x, top, *weights = (torch.tensor(v, dtype=torch.float64).view(-1, 64) for v in given)
+        net = DeepMLP((64, len(weights)), "sigmoid", dtype=torch.float64)
+        with torch.no_grad():
+            for layer, W in zip(net.layers, weights, strict=True):
+                layer.weight.copy_(W * state["sigma"] / 8)
+        found = measure(net, x, lambda out, top=top: (out * top).sum())
+        shares, hidden = {each["t"]: each for each in result["shares"]}, net.hidden(x)
+        gradients = torch.autograd.grad((hidden[-1] * top).sum(), [*hidden, *net.parameters()])
+        for t, share in shares.items():
+            h, below = hidden[t - 1].detach(), hidden[t - 2].detach() if t > 1 else x
+            z = below @ net.layers[t - 1].weight.detach().T
+            close(share["rmsDelta"], found.deltas.second_moment[t - 1].sqrt())
+            close(share["rmsGradient"], found.weight_gradients.second_moment[t - 1].sqrt())
+            total = (h - h.mean()).square().mean()
+            np.testing.assert_allclose(share["between"], h.var(0, correction=0).mean() / total, rtol=1e-5, atol=1e-12)
+            assert share["saturated"] == (z.abs() > 6).double().mean()
+            sizes = [g.abs().log10().clamp(-16, 4) for g in (gradients[t - 1], gradients[len(weights) + t - 1])]
+            expected = {"z": (z.clamp(-30, 30), -30, 30), "h": (h, 0, 1)}
+            expected |= {name: (size, -16, 4) for name, size in zip(("delta", "gradient"), sizes, strict=True)}
+            for name, (values, low, high) in expected.items():
+                counts = np.histogram(values.flatten(), 30, (low, high))[0]
+                assert np.abs(counts - np.array(share[name])).sum() <= 2, (
+                    name,
+                    t,
+                )  # one value at an edge may fall on either side
+
+
+def test_blocks(page):
+    """The chapter's blocks in torch, of the page's own net; theory by labs."""
+    import torch
+
+    from labs.transformer import residual_stream, rms_norm
+
+    relu = torch.relu
+    blocks = {
+        "one": lambda h, s, W1, W2: h + s * relu(h) @ W2.T,
+        "two": lambda h, s, W1, W2: h + s * relu(h @ W1.T) @ W2.T,
+        "inside": lambda h, s, W1, W2: h + s * relu(relu(h) @ W1.T) @ W2.T,
+        "outside": lambda h, s, W1, W2: relu(h + s * relu(h @ W1.T) @ W2.T),
+        "pre": lambda h, s, W1, W2: h + s * relu(rms_norm(h) @ W1.T) @ W2.T,
+    }
+    gains = {"one": 1.0, "two": 2.0, "inside": 1.0, "pre": 2.0}
+
+    def draw(rng):
+        return {"depth": rng.randint(2, 48), "scale": round(rng.uniform(0, 1), 2), "seed": rng.randint(0, 3)}
+
+    for settings in page.settings(draw):
+        state, result = page.at(**settings)
+        depth, scale = state["depth"], state["scale"]
+        x, _, matrices = residual_net(page, state["seed"], depth)
+        assert set(result["curves"]) == set(blocks)
+        for name, curve in result["curves"].items():
+            M = [x.square().mean().item()]
+            h = x
+            for W1, W2 in matrices:
+                h = blocks[name](h, scale, W1, W2)
+                M.append(h.square().mean().item())
+            close(curve["rms"], np.sqrt(M))
+            close(curve["factor"], (M[-1] / M[0]) ** (1 / depth))
+            assert (curve["theory"] is None) == (name not in gains)
+            if name in gains:
+                norm = "pre" if name == "pre" else "none"
+                theory = residual_stream(depth, gains[name], scale=scale, norm=norm).numpy()
+                close(curve["theory"], np.sqrt(M[0] - 1 + theory if norm == "pre" else M[0] * theory))

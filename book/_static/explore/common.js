@@ -175,7 +175,7 @@ ${below}
 <div class="live-buttons">${seed ? '<button type="button" class="ex-draw">Draw anew</button>' : ""}<button type="reset">Reset</button></div></form>
 <details class="live-data"><summary>The numbers as a table</summary><div class="live-table" role="region" tabindex="0" aria-label="The numbers: ${spec.title}"></div>
 <p><a class="ex-link" href="#${id}">Link to these settings</a></p></details>
-${data ? `<script type="application/json" class="ex-data">${JSON.stringify(data).replace(/</g, "\\u003c")}</script>
+${data ? `<script type="application/json" class="ex-data">${JSON.stringify(data).replace(/[<&]/g, (c) => `\\u00${c.charCodeAt().toString(16)}`)}</script>
 ` : ""}<noscript><p>To change its settings, the figure needs JavaScript.</p></noscript></figure>`;
   }
 

@@ -43,6 +43,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "activation": (SIGNAL,),
     "culprit": (),
     "streams": (SIGNAL, RESIDUAL),
+    "histograms": (SIGNAL,),
+    "blocks": (SIGNAL, RESIDUAL),
 }
 # Those that show what a chapter has computed: which.
 COMPUTED = {"culprit": "08-nan-clinic.md"}

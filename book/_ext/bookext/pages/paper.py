@@ -27,7 +27,7 @@ PAPERS = {"a4": "A4", "letter": "letter"}
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 # Elements that nobody operates on paper, by the beginning of their tag.
 GONE = re.compile(
-    r'<(?:button|form|script|nav)\b|<details class="(?:hide|fold cite)[^"]*"|<a class="headerlink"|<p class="actions"'
+    r'<(?:button|form|fieldset|script|nav)\b|<details class="(?:hide|fold cite)[^"]*"|<a class="headerlink"|<p class="actions"'
     r'|<(?:div|p) class="proof[^"]*"|<p class="live-(?:verdict|hidden)"|<svg class="live-plot" |<details class="live-'
 )
 SOLUTION = re.compile(r'<details class="fold"><summary>Solution</summary><div>')

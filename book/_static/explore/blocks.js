@@ -1,0 +1,63 @@
+/* Chapter 4: how four ways to write a residual block, and a norm inside the branch, make the signal grow with depth. */
+"use strict";
+
+explore.add((() => {
+  const { shown, line, rect, text, path, log, linear, multiples, step, decades, range } = explore;
+  // Each: its formula, its shape, and what its branch makes of mean square 1 where theory knows it.
+  const BLOCKS = {
+    one: ["h + W relu(h)", { single: true, early: true }, 1], two: ["h + W₂ relu(W₁ h)", {}, 2],
+    inside: ["h + W₂ relu(W₁ relu(h))", { early: true }, 1], outside: ["relu(h + W₂ relu(W₁ h))", { late: true }, null],
+    pre: ["h + W₂ relu(W₁ norm(h))", { norm: "pre" }, 2],
+  };
+  const LARGEST = 65504, SERIES = ["series-1", "series-3", "series-2", "series-4", "strong-line"];
+
+  function compute({ depth, scale, seed }) {
+    const curves = Object.fromEntries(Object.entries(BLOCKS).map(([name, [, kind, gain]]) => {
+      const { M } = residual.measure({ depth, scale, seed }, kind);
+      const theory = gain && residual.predict({ depth, scale }, kind.norm ?? "none", gain, M[0]).map(Math.sqrt);
+      return [name, { rms: M.map(Math.sqrt), theory, factor: (M[depth] / M[0]) ** (1 / depth) }];
+    }));
+    return { depth, scale, curves };
+  }
+
+  function draw({ depth, curves }, { width, height }) {
+    const left = 44, right = width - 12, top = 128, bottom = height - 36, x = linear([0, depth], [left, right]), all = Object.values(curves);
+    const powers = all.flatMap(({ rms, theory }) => [...rms, ...(theory ?? [])]).map(Math.log10), ends = [Math.min(-0.3, ...powers), Math.max(1.2, ...powers)];
+    const y = log(ends.map((k) => 10 ** k), [bottom, top]);
+    let out = "";
+    if (y(LARGEST) > top + 4) out += rect(left, top, right - left, y(LARGEST) - top, "hatch") + text(left + 6, y(LARGEST) - 5, "beyond fp16", { anchor: "start" });
+    out += text(4, top - 10, "root mean square of the signal (log scale)", { anchor: "start" }) + decades(y, ends, left, right);
+    for (const t of multiples(0, depth, Math.max(1, step(depth / 6)))) out += text(x(t), bottom + 16, t);
+    out += text((left + right) / 2, bottom + 32, "block *t*");
+    Object.entries(curves).forEach(([name, { rms, theory, factor }], k) => {
+      const at = 12 + 19 * k;
+      out += line(4, at - 4, 26, at - 4, SERIES[k]) + text(32, at, BLOCKS[name][0], { anchor: "start", kind: "strong" });
+      out += text(right, at, name === "pre" ? (width < 480 ? "a sum" : "grows by a sum") : width < 480 ? `×${shown(factor)}` : `mean square ×${shown(factor)} a block`, { anchor: "end" });
+      out += path(rms.map((v, t) => [x(t), y(v)]), SERIES[k]);
+      if (theory) out += path(theory.map((v, t) => [x(t), y(v)]), "theory");
+    });
+    return out;
+  }
+
+  function words({ depth, scale, curves }) {
+    const [one, two, inside, outside] = ["one", "two", "inside", "outside"].map((name) => shown(curves[name].factor)), { rms } = curves.pre;
+    const last = curves.two.rms.findIndex((v) => v > LARGEST);
+    return `With branches times ${shown(scale)} a block multiplies the mean square by ${one}, ${two}, ${inside} and ${outside} in this network; with a norm in the branch the root mean square reaches ${shown(rms[depth])}. ` +
+      (last < 0 ? "" : `That of the second block passes fp16's largest number at block ${last}.`);
+  }
+
+  return {
+    name: "blocks", title: "residual blocks", height: 430,
+    controls: [
+      { name: "depth", kind: "slider", label: "Blocks *d*", low: 2, high: 48, step: 1, whole: true, value: 24 },
+      { name: "scale", kind: "slider", label: "Factor of the branch", low: 0, high: 1, step: 0.01, value: 1 },
+      { name: "seed", kind: "seed", label: "Seed", value: 0 },
+    ],
+    presets: [["24 blocks", {}], ["four blocks", { depth: 4 }], ["a factor of 1/√24", { scale: 0.204 }]],
+    compute, draw, words,
+    table: ({ depth, curves }) => ({
+      caption: "Root mean squares after each block, and theory", head: ["block", ...Object.entries(curves).flatMap(([name, { theory }]) => [BLOCKS[name][0], ...(theory ? ["theory"] : [])])],
+      rows: range(depth + 1).map((t) => [t, ...Object.values(curves).flatMap(({ rms, theory }) => [rms[t], ...(theory ? [theory[t]] : [])])]),
+    }),
+  };
+})());

@@ -1,0 +1,119 @@
+/* Chapter 3: what a sigmoid network holds, layer by layer, as histograms over its units and inputs, for a scale of the weights. */
+"use strict";
+
+explore.add((() => {
+  const { shown, superscript, line, rect, text, tag, range, clamp, sum } = explore, { normals, uniforms } = liveSignal;
+  const WIDTH = 64, INPUTS = 32, DEPTH = 11, LAYERS = [1, 3, 5, 7, 9, 11], BINS = 30, POWERS = [-16, 4];
+  let kept = { seed: NaN };
+
+  /** Inputs and a gradient at the top for each of them, both N(0, 1), and the weights before their scale. */
+  function net(seed) {
+    const matrix = (stream, rows) => Float64Array.from(normals(rows * WIDTH, uniforms(seed, stream)));
+    if (kept.seed !== seed) kept = { seed, x: matrix(0, INPUTS), top: matrix(1, INPUTS), W: range(DEPTH).map((t) => matrix(2 + t, WIDTH)) };
+    return kept;
+  }
+
+  function counts(values, [low, high], of = (v) => v) {
+    const found = new Array(BINS).fill(0), scale = BINS / (high - low);
+    for (const v of values) found[clamp(Math.floor((of(v) - low) * scale), 0, BINS - 1)]++; // what lies beyond is in the last bin
+    return found;
+  }
+  const magnitude = (v) => (v === 0 ? -Infinity : Math.log10(Math.abs(v)));
+  const root = (values) => { let total = 0; for (const v of values) total += v * v; return Math.sqrt(total / values.length); };
+
+  /** Of the variance of h over units and inputs, the share that is between inputs; it is 0 where all inputs give the same h. */
+  function between(h) {
+    const means = new Float64Array(WIDTH);
+    for (let k = 0; k < h.length; k++) means[k % WIDTH] += h[k] / INPUTS;
+    const mean = sum([...means]) / WIDTH;
+    let within = 0, total = 0;
+    for (let k = 0; k < h.length; k++) {
+      within += (h[k] - means[k % WIDTH]) ** 2;
+      total += (h[k] - mean) ** 2;
+    }
+    return within / total;
+  }
+
+  function compute({ sigma, seed }) {
+    const { x, top, W } = net(seed), scale = sigma / Math.sqrt(WIDTH), hs = [x], zs = [null];
+    for (const weights of W) {
+      const h = hs.at(-1), z = new Float64Array(h.length);
+      for (let r = 0; r < INPUTS; r++) for (let i = 0; i < WIDTH; i++) {
+        let total = 0;
+        for (let j = 0; j < WIDTH; j++) total += weights[i * WIDTH + j] * h[r * WIDTH + j];
+        z[r * WIDTH + i] = scale * total;
+      }
+      zs.push(z);
+      hs.push(z.map((v) => 1 / (1 + Math.exp(-v))));
+    }
+    const layers = {};
+    for (let t = DEPTH, delta = top; t > 0; t--) {
+      const h = hs[t], passed = delta.map((d, k) => d * h[k] * (1 - h[k])), below = new Float64Array(x.length);
+      if (LAYERS.includes(t)) {
+        const gradient = new Float64Array(WIDTH * WIDTH);
+        for (let r = 0; r < INPUTS; r++) for (let i = 0; i < WIDTH; i++) {
+          const g = passed[r * WIDTH + i];
+          for (let j = 0; j < WIDTH; j++) gradient[i * WIDTH + j] += g * hs[t - 1][r * WIDTH + j];
+        }
+        layers[t] = {
+          z: counts(zs[t], [-30, 30]), h: counts(h, [0, 1]), delta: counts(delta, POWERS, magnitude), gradient: counts(gradient, POWERS, magnitude),
+          saturated: zs[t].filter((v) => Math.abs(v) > 6).length / zs[t].length, between: between(h), rmsDelta: root(delta), rmsGradient: root(gradient),
+        };
+      }
+      for (let r = 0; r < INPUTS; r++) for (let i = 0; i < WIDTH; i++) {
+        const g = scale * passed[r * WIDTH + i];
+        for (let j = 0; j < WIDTH; j++) below[r * WIDTH + j] += W[t - 1][i * WIDTH + j] * g;
+      }
+      delta = below;
+    }
+    return { sigma, net: () => net(seed), shares: LAYERS.map((t) => ({ t, ...layers[t] })) };
+  }
+
+  const COLUMNS = [
+    ["z", "pre-activation *z*", "*z*", "−30", "30"], ["h", "signal *h*", "*h*", "0", "1"],
+    ["delta", "gradient *δ*, size", "*δ*", `10${superscript(POWERS[0])}`, `10${superscript(POWERS[1])}`],
+    ["gradient", "weight gradient, size", "∂ℓ/∂*W*", `10${superscript(POWERS[0])}`, `10${superscript(POWERS[1])}`],
+  ];
+  const percent = (share) => (share > 0 && share < 0.001 ? "<0.1" : shown(100 * share, 2)) + " %";
+
+  function draw({ shares }, { width, height }) {
+    const wide = width >= 560, left = wide ? 62 : 26, gap = wide ? 16 : 8, column = (width - left - 3 * gap) / 4, top = 34, row = (height - top - 22) / LAYERS.length;
+    let out = wide ? "" : text(0, 14, "layer", { anchor: "start", "font-size": 11 });
+    COLUMNS.forEach(([name, long, short, from, to], c) => {
+      const x = left + c * (column + gap), kind = c < 2 ? "forward" : "backward";
+      out += text(x + column / 2, wide ? 14 : 30, wide ? long : short, { kind: "strong" });
+      if (name === "z") for (const edge of [-6, 6]) out += line(x + (column * (edge + 30)) / 60, top, x + (column * (edge + 30)) / 60, height - 22, "mark");
+      shares.forEach((layer, k) => {
+        const bottom = top + row * (k + 1) - 4, most = Math.max(...layer[name]), full = row - 22;
+        const d = layer[name].map((n, j) => `V${(bottom - (full * n) / most).toFixed(1)}H${(x + (column * (j + 1)) / BINS).toFixed(1)}`).join("");
+        out += tag("path", { class: `ex-area-${kind}`, d: `M${x.toFixed(1)} ${bottom.toFixed(1)}${d}V${bottom.toFixed(1)}Z` }) + line(x, bottom, x + column, bottom, "axis");
+        const note = { z: `${percent(layer.saturated)}${wide ? " beyond ±6" : ""}`, h: `${percent(layer.between)}${wide ? " over inputs" : ""}`, delta: shown(layer.rmsDelta, 2), gradient: shown(layer.rmsGradient, 2) }[name];
+        out += text(x + column, bottom - full - 4, note, { anchor: "end", "font-size": 11 });
+        if (!c) out += text(0, bottom - 4, wide ? `layer ${layer.t}` : layer.t, { anchor: "start" });
+      });
+      out += text(x, height - 6, from, { anchor: "start", "font-size": 11 }) + text(x + column, height - 6, to, { anchor: "end", "font-size": 11 });
+    });
+    return out;
+  }
+
+  function words({ sigma, shares }) {
+    const [low, high] = [shares[0], shares.at(-1)], middle = shares[Math.floor(shares.length / 2)];
+    return `Weights of scale ${shown(sigma)}: on the way down to layer 1 the gradient is multiplied by ${shown(low.rmsDelta / high.rmsDelta)}. ` +
+      `In layer ${middle.t}, ${percent(middle.saturated)} of the units are saturated; in layer ${high.t}, ${percent(high.between)} of the variance of the signal is over the inputs.`;
+  }
+
+  return {
+    name: "histograms", title: "histograms through depth", height: [440, 480],
+    controls: [
+      { name: "sigma", kind: "slider", label: "Scale *σ*_w_", low: 0.3, high: 30, log: true, value: 1 },
+      { name: "seed", kind: "seed", label: "Seed", value: 0 },
+    ],
+    presets: [["it vanishes: 1", {}], ["it nearly holds: 6.4", { sigma: 6.4 }], ["saturated: 20", { sigma: 20 }]],
+    compute, draw, words,
+    table: ({ shares }) => ({
+      caption: "Of each layer: units beyond ±6, the share of the variance of h that is over the inputs, and root mean squares",
+      head: ["layer", "saturated", "over inputs", "δ", "weight gradient"],
+      rows: shares.map(({ t, saturated, between, rmsDelta, rmsGradient }) => [t, percent(saturated), percent(between), rmsDelta, rmsGradient]),
+    }),
+  };
+})());
