@@ -1,4 +1,4 @@
-"""A batch never stops and never waits without end: each kind of obstacle once, with short limits, in tier 1."""
+"""A batch never stops and never waits without end: each kind of obstacle once, with short limits; in tier 2 as a rehearsal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from support import missing
 from instructor.grading.inside import executor, plain
 from instructor.grading.sandbox import ROOT, Sandbox
 from instructor.tests.notebooks import BLANK, RIGHT, STOPPING, deep_tree, saved, with_cell
-from instructor.tests.test_grading import POINTS, earned, graded, left_behind
+from instructor.tests.test_grading import POINTS, autograder, earned, graded, left_behind
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stopping")]
 
@@ -39,9 +39,14 @@ def isolated() -> None:
         missing("bubblewrap", "Install it: `apt install bubblewrap`.")
 
 
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    made = Sandbox(1, slot=50, seconds=1)
+@pytest.fixture(scope="module", params=[1, pytest.param(2, marks=pytest.mark.rehearsal)], ids=["tier1", "tier2"])
+def sandbox(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    wrapper: list[str] = []
+    if request.param == 2:
+        if os.getuid() != 0:
+            missing("root", "Run as root: tier 2 is rehearsed in a container.")
+        wrapper = autograder(tmp_path_factory.mktemp("autograder"))
+    made = Sandbox(request.param, slot=50 + 5 * (request.param - 1), seconds=1, wrapper=wrapper)
     yield made
     made.close()
 
