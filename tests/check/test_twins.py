@@ -122,6 +122,25 @@ def test_comments_are_kept_one_for_one():
     assert carried(english, chinese) == english.text
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_chinese_is_written_as_chinese(name):
+    """Wide punctuation beside Chinese letters, and no blank typed between Chinese and Latin."""
+    text = translation_of(ROOT / "book" / name).read_text("utf8")
+    found = []
+    for block in blocks(text):
+        if block.kind in {"front matter", "equation", "code cell", "literal"}:
+            continue
+        for line in block.text.splitlines():
+            for other in (twins.ROLE, twins.CODE, twins.FORMULA):
+                line = other.sub("¤", line)
+            found += re.findall(r".{0,6}(?:[\u4e00-\u9fff][,;:!?()]|[,;!?()][\u4e00-\u9fff]).{0,6}", line)
+            found += re.findall(
+                r".{0,6}(?:[\u4e00-\u9fff] [A-Za-z0-9\u4e00-\u9fff]|(?<![|=]) ?[A-Za-z0-9.] [\u4e00-\u9fff]).{0,6}",
+                re.sub(r"^[-#\d.\s>|:{}\w]*?(?=[\u4e00-\u9fff])", "", line),
+            )
+    assert found == []
+
+
 def test_the_glossary_has_one_word_a_term():
     text = (CHINESE / "glossary.md").read_text("utf8")
     rows = [row.split("|")[1:4] for row in text.splitlines() if row.startswith("| ") and "English" not in row]
@@ -142,7 +161,7 @@ def test_the_catalogue_is_what_the_site_says():
         ROOT / "book/_ext/bookext/run/chinese.py",
     ]:
         said |= set(
-            re.findall(r"""\bsay(?:_here)?\((?:[\w."]+(?:\.\w+)*, )?"([^"]+)"\s*[,)]""", path.read_text("utf8"))
+            re.findall(r"""\b(?:say|said)(?:_here|_there)?\((?:[\w.]+, )*"([^"]+)"\s*[,)]""", path.read_text("utf8"))
         )
     said.discard("zh")
     assert len(said) > 30

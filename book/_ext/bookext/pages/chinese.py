@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 from posixpath import relpath
+from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -47,6 +48,11 @@ def is_translated(app: Sphinx, docname: str) -> bool:
 def say_here(app: Sphinx, text: str) -> str:
     """A text of the site in the language of this run."""
     return say(app.config.language, text)
+
+
+def say_there(app: Sphinx, docname: str, text: str) -> str:
+    """A text of the site on a page, in the language of that page."""
+    return say_here(app, text) if is_translated(app, docname) else text
 
 
 def plain_english(block: Block) -> Iterator[str]:
@@ -100,11 +106,17 @@ def close_lines(app: Sphinx, doctree: nodes.document) -> None:
     """A source has one sentence a line; between Chinese sentences the end of a line is no blank."""
     if is_translated(app, app.env.docname):
         for text in list(doctree.findall(nodes.Text)):
-            closed = BROKEN.sub("", text)
-            if closed != text and not isinstance(text.parent, nodes.literal_block):
-                # not by index() or replace(), which find an equal text before it
-                place = next(n for n, node in enumerate(text.parent) if node is text)
-                text.parent[place] = nodes.Text(closed)
+            parent = text.parent
+            if "\n" not in text or isinstance(
+                parent, nodes.FixedTextElement | nodes.math | nodes.math_block | nodes.raw
+            ):
+                continue
+            place = next(n for n, node in enumerate(parent) if node is text)  # index() finds an equal text before it
+            last = parent[place - 1] if place else nodes.Text("")
+            before = "。" if isinstance(last, nodes.raw) else last.astext()[-1:]  # the mark of a claim ends a sentence
+            after = parent[place + 1].astext()[:1] if place + 1 < len(parent) else ""
+            closed = BROKEN.sub("", f"{before}{text}{after}")
+            parent[place] = nodes.Text(closed[len(before) : len(closed) - len(after)])
 
 
 def outdated(app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
@@ -129,6 +141,23 @@ def other_language(app: Sphinx, pagename: str) -> dict[str, str] | None:
         if is_chinese(app)
         else {"href": href, "lang": "zh-Hans", "name": "中文"}
     )
+
+
+def languages(app: Sphinx, pagename: str) -> dict[str, Any]:
+    """What the layout says of a page's language, its address, its source and its twin."""
+    base, here, page = app.config.html_baseurl, f"{pagename}.html", Path(app.srcdir, f"{pagename}.md")
+    home = base.removesuffix("zh/") if is_chinese(app) else base
+    copied = is_chinese(app) and pagename in app.env.found_docs and not is_translated(app, pagename)
+    return {
+        "base": base,
+        "home": home,
+        "lang": "zh-Hans" if is_chinese(app) else "en",
+        "written": "en" if copied else "",
+        "other": other_language(app, pagename),
+        "twins": {"en": f"{home}{here}", "zh-Hans": f"{home}zh/{here}"} if page in translated_pages() else {},
+        "address": f"{home if copied else base}{here}",
+        "source": (translation_of(page) if is_translated(app, pagename) else page).relative_to(app.srcdir).as_posix(),
+    }
 
 
 def share(site: Path) -> None:

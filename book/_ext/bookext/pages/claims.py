@@ -16,7 +16,7 @@ from bookext.read.book import book_pages
 from bookext.read.chapter import Chapter, read_chapter
 from bookext.read.claims import claims_of, deciding_pages, decisions_of
 
-from .chinese import say_here
+from .chinese import say_there
 
 LEDGER = "book/appendix/ledger"
 UNTRIED = "not yet tried in other conditions"
@@ -59,7 +59,11 @@ class ClaimRole(SphinxRole):
             return [], [self.inliner.reporter.error(f"no assertion decides the claim {name}", line=self.lineno)]
         address = self.env.app.builder.get_relative_uri(self.env.docname, LEDGER)
         link = f'<a href="{address}#claim-{name}" title="{escape(result_of(name)[1])}">'
-        mark = '<span aria-hidden="true">✓</span><span class="unseen">' + say_here(self.env.app, "tested") + "</span>"
+        mark = (
+            '<span aria-hidden="true">✓</span><span class="unseen">'
+            + say_there(self.env.app, self.env.docname, "tested")
+            + "</span>"
+        )
         return [nodes.raw("", f"&nbsp;{link}{mark}</a>", format="html", classes=["claim"])], []
 
 

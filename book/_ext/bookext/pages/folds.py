@@ -11,7 +11,7 @@ from myst_nb.sphinx_ import HideCodeCellNode
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from .chinese import say_here
+from .chinese import say_there
 
 
 class fold(nodes.General, nodes.Element):
@@ -52,8 +52,9 @@ def both(shut: str, opened: str) -> str:
 
 def visit_hidden(writer: Any, node: HideCodeCellNode) -> None:
     """A code cell's fold. Its name is its text, which says what a click does; a paragraph is not allowed there."""
-    classes, shut, opened = " ".join(["hide", *node["classes"]]), node["prompt_show"], node["prompt_hide"]
-    writer.body.append(f'<details class="{classes}">\n<summary>{both(shut, opened)}</summary>\n')
+    builder, classes = writer.builder, " ".join(["hide", *node["classes"]])
+    said = (say_there(builder.app, builder.current_docname, node[text]) for text in ("prompt_show", "prompt_hide"))
+    writer.body.append(f'<details class="{classes}">\n<summary>{both(*said)}</summary>\n')
 
 
 def visit_fold(writer: Any, node: fold) -> None:
@@ -69,7 +70,7 @@ def fold_sections(app: Sphinx, doctree: nodes.document) -> None:
     """A section of the class ``fold`` is folded; its heading stays in sight and in the contents."""
     for section in doctree.findall(nodes.section):
         if "fold" in section["classes"]:
-            words = both(say_here(app, "Show this section"), say_here(app, "Hide it"))
+            words = both(*(say_there(app, app.env.docname, text) for text in ("Show this section", "Hide it")))
             opening = f'<details class="going-further"><summary>{words}</summary>'
             section.insert(1, nodes.raw("", opening, format="html"))
             section += nodes.raw("", "</details>", format="html")
@@ -79,8 +80,7 @@ def fold_guards(app: Sphinx, doctree: nodes.document) -> None:
     """A cell tagged ``guard`` only guards the text: it runs as any other, and is folded with its output under *Checks*."""
     for cell in doctree.findall(nodes.container):
         if "tag_guard" in cell["classes"]:
-            shut, opened = say_here(app, "Checks"), say_here(app, "Hide the checks")
-            cell["hide_mode"], cell["prompt_show"], cell["prompt_hide"] = "all", shut, opened
+            cell["hide_mode"], cell["prompt_show"], cell["prompt_hide"] = "all", "Checks", "Hide the checks"
 
 
 def fold_setup(app: Sphinx, doctree: nodes.document) -> None:
@@ -89,8 +89,7 @@ def fold_setup(app: Sphinx, doctree: nodes.document) -> None:
     first = next((c for c in cells if "first-aid" not in c.parent["classes"]), None)  # those lines are to be seen
     code = next(first.findall(nodes.literal_block), None) if first else None
     if first and code and re.match(r"(import|from) ", code.astext()) and "hide_mode" not in first:
-        shut, opened = say_here(app, "Set-up"), say_here(app, "Hide the set-up")
-        first["hide_mode"], first["prompt_show"], first["prompt_hide"] = "input", shut, opened
+        first["hide_mode"], first["prompt_show"], first["prompt_hide"] = "input", "Set-up", "Hide the set-up"
         first["classes"].append("tag_setup")
 
 

@@ -19,15 +19,13 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment.adapters.toctree import document_toc
 
-from bookext.check.twins import translated_pages
 from bookext.notebook.address import issues_link, report_link, source_link
-from bookext.read.blocks import translation_of
 from bookext.read.book import ROOT, executed_pages
 from bookext.read.book import config as book_config
 from bookext.read.kept import cache_path
 from bookext.read.numbers import executed_notebook
 
-from .chinese import is_chinese, is_translated, other_language, say_here
+from .chinese import is_chinese, languages, say_here
 from .finish import shipped
 from .search import plain_text, squeeze
 
@@ -118,24 +116,13 @@ def bibtex(app: Sphinx, pagename: str, title: str, address: str) -> str:
 def fill_page(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
     """Put what the layout needs under ``page``."""
     repository, branch = book_config()["repository"]["url"].rstrip("/"), book_config()["repository"]["branch"]
-    base, here = app.config.html_baseurl, f"{pagename}.html"
-    home = base.removesuffix("zh/") if is_chinese(app) else base
-    own = not is_chinese(app) or is_translated(app, pagename)  # what is not translated is the English page's copy
-    address = f"{base if own else home}{here}"
-    path = Path(app.srcdir, here).with_suffix(".md")
-    twins = {"en": f"{home}{here}", "zh-Hans": f"{home}zh/{here}"} if path in translated_pages() else {}
-    source = (translation_of(path) if is_translated(app, pagename) else path).relative_to(ROOT).as_posix()
+    told = languages(app, pagename)
+    address, source = told["address"], told["source"]
     title = Markup(context.get("title") or "").striptags()
     notebook = Path(app.srcdir, f"{pagename}.ipynb")
     context["say"] = lambda text: say_here(app, text)
-    context["page"] = {
-        "base": base,
-        "home": home,
+    context["page"] = told | {
         "site": "../" * pagename.count("/"),
-        "lang": "zh-Hans" if is_chinese(app) else "en",
-        "written": "" if own or not doctree else "en",
-        "other": other_language(app, pagename),
-        "twins": twins,
         "address": address if doctree or pagename == "status" else "",
         "repository": repository,
         "report": report(repository, title, address),

@@ -23,7 +23,7 @@ from bookext.read.kept import digest, files, remembered
 from bookext.read.labels import citation, cited, labels
 from bookext.read.plaintext import plain_number
 
-from .chinese import say_here
+from .chinese import say_there
 from .claims import LEDGER, claims_here, result_of
 from .roles import chapter_url
 
@@ -169,15 +169,18 @@ class TotalsDirective(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         n = totals()
         statements = n["proved"] + n["checked"]
-        app = self.env.app
-        tied = say_here(app, "all") if n["tied"] == statements else n["tied"]
+
+        def say(words: str) -> str:
+            return say_there(self.env.app, self.env.docname, words)
+
+        tied = say("all") if n["tied"] == statements else n["tied"]
         named = {name: n[name] for name in ("proved", "checked", "numbers", "claims", "results", "errata")}
-        text = say_here(app, TOTALS).format(statements=statements, tied=tied, **named)
+        text = say(TOTALS).format(statements=statements, tied=tied, **named)
         shown = nodes.paragraph("", text, classes=["ledger-totals"])
         if self.env.docname != LEDGER:
             url = self.env.app.builder.get_relative_uri(self.env.docname, LEDGER)
-            link = nodes.reference("", say_here(app, "the ledger"), internal=True, refuri=url)
-            shown += [nodes.Text(say_here(app, " Each has its line in ")), link, nodes.Text(say_here(app, "."))]
+            link = nodes.reference("", say("the ledger"), internal=True, refuri=url)
+            shown += [nodes.Text(say(" Each has its line in ")), link, nodes.Text(say("."))]
         return [shown]
 
 

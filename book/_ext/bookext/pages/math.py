@@ -18,7 +18,8 @@ from sphinx.util import logging
 from sphinx.util.math import get_node_equation_number
 
 from bookext.read.book import ROOT
-from bookext.read.words import say
+
+from .chinese import say_there
 
 LOGGER = logging.getLogger(__name__)
 KATEX = ROOT / "book" / "_static" / "katex" / "katex.min.js"
@@ -82,14 +83,19 @@ def visit_inline(translator: Any, node: nodes.math) -> None:
     raise nodes.SkipNode
 
 
+def said(translator: Any, text: str) -> str:
+    """A text of the site on the page that is being written."""
+    return say_there(translator.builder.app, translator.builder.current_docname, text)
+
+
 def visit_block(translator: Any, node: nodes.math_block) -> None:
     # the formula scrolls by itself where the screen is narrow, so it must be reachable by keyboard
     translator.body.append(translator.starttag(node, "div", CLASS="math notranslate nohighlight"))
-    scrolls = f'class="formula" tabindex="0" role="group" aria-label="{say(translator.config.language, "formula")}"'
+    scrolls = f'class="formula" tabindex="0" role="group" aria-label="{said(translator, "formula")}"'
     translator.body.append(f"<div {scrolls}>{_html(translator, node, True)}</div>")
     if node["number"]:
         translator.body.append(f'<span class="eqno">({get_node_equation_number(translator, node)})')
-        translator.add_permalink_ref(node, say(translator.config.language, "Link to this equation"))
+        translator.add_permalink_ref(node, said(translator, "Link to this equation"))
         translator.body.append("</span>")
     translator.body.append("</div>\n")
     raise nodes.SkipNode

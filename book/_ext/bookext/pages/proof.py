@@ -23,7 +23,7 @@ from bookext.read.book import ROOT, executed_pages
 from bookext.read.chapter import read_chapter
 from bookext.read.claims import statements
 
-from .chinese import is_chinese, say_here
+from .chinese import is_chinese, say_there
 
 PLAIN = {"sympy", "mpmath", "math", "fractions", "itertools", "functools", "collections", "re", "html", "__future__"}
 PYODIDE = ("pyodide.asm.wasm.gz", "python_stdlib.zip")
@@ -107,7 +107,7 @@ def add_buttons(app: Sphinx, doctree: nodes.document) -> None:
     cells = {f"cell-{int(number) + 1}": number for number in offered(page)} if page in executed_pages() else {}
     for place in doctree.findall(nodes.container):
         for number in (cells[name] for name in place["ids"] if name in cells):
-            words = say_here(app, "Run this proof")
+            words = say_there(app, app.env.docname, "Run this proof")
             button = f'<button type="button" class="action" data-cell="{number}">{words}</button>'
             place += nodes.raw("", f'<div class="proof">{button}<span role="status"></span></div>', format="html")
 
