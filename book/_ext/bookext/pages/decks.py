@@ -32,6 +32,7 @@ from bookext.read.deck import FORMULA, ROLE, Deck, Slide, deck_paths, faults, nu
 from bookext.read.kept import BUILD, remembered
 from bookext.read.labels import labels
 
+from .finish import LETTERS
 from .live import PAGE as LIVE
 from .live import PRESET
 from .math import KATEX, RENDERED, render
@@ -345,7 +346,7 @@ def deck_html(book: Book, deck: Deck) -> tuple[str, list[str]]:
             wrong.append(f"{display_path(deck.path)}:{slide.line}: {error.args[0]}")
         passed += slide.minutes
     title = Writer(book, deck.slides[0]).line(deck.title)
-    page = template().render(deck=deck, title=title, slides=slides, docstitle=config()["title"])
+    page = template().render(deck=deck, title=title, slides=slides, letters=LETTERS, docstitle=config()["title"])
     return page, wrong
 
 
