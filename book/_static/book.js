@@ -111,7 +111,7 @@ addEventListener("copy", (event) => {
 // ---- Places: a link arrives at what it names; who reloads, comes back or turns the phone finds the line again. Sections that
 // nobody has come near have an assumed height and fonts come late, so a place is held until the page has come to rest, or until
 // the reader moves. A place is a block of the page and the part of it that has passed the bar at the top. ----
-const root = document.documentElement, parts = [...(document.querySelector("article > section")?.children ?? [])];
+const root = document.documentElement, parts = [...(document.querySelector("article > .whole")?.children ?? [])];
 const BLOCKS = "p, li, pre, tr, dt, figure, summary, div.math, h1, h2, h3, h4";
 const bar = () => parseFloat(getComputedStyle(root).scrollPaddingTop);
 let held = null, restAt = 0, place = null, saving = 0, width = innerWidth;
@@ -221,11 +221,10 @@ if (links.size) {
 }
 
 // ---- Fewer checks: set-up and guard cells are folded; who wants to read them all unfolds them on every page ----
-const checks = document.querySelectorAll(":is(.tag_guard, .tag_setup) > details.hide"), actions = document.querySelector(".actions");
-if (checks.length && actions) {
+const checks = document.querySelectorAll(":is(.tag_guard, .tag_setup) > details.hide"), button = byId("fewer");
+if (button) {
   let fewer = true;
   try { fewer = localStorage.getItem("checks") !== "all"; } catch { /* as above */ }
-  const button = Object.assign(document.createElement("button"), { type: "button", className: "action", textContent: say("Fewer checks") });
   const apply = () => {
     button.setAttribute("aria-pressed", fewer);
     for (const fold of checks) fold.open = !fewer;
@@ -235,9 +234,8 @@ if (checks.length && actions) {
     try { fewer ? localStorage.removeItem("checks") : localStorage.setItem("checks", "all"); } catch { /* see above */ }
     apply();
   });
-  if (!fewer) for (const fold of checks) fold.open = true;
-  button.setAttribute("aria-pressed", fewer);
-  actions.prepend(button);
+  if (!fewer) apply();
+  button.hidden = false;
 }
 
 // ---- Run this proof: the script, and Python behind it, are loaded on click ----

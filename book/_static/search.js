@@ -167,7 +167,7 @@ function read(index) {
     bareTitle: key(concepts(canonical(title.replace(/^(?:[\d.]+ |Going further: |深入：|Equation |Figure |Exercise |Symbol |labs\.)+/g, "")))),
     calls: new Map(`${terms} · ${called}`.split(/ [·|] /).map((name) => concepts(canonical(name).trim())).filter((found) => found.size).map((found) => [key(found), found])),
     names: new Set(called.split(" | ").map((name) => canonical(name).trim())),
-    aside: /\/homework\/|instructors/.test(index.pages[page][0]) ? 0.4 : /lecture-map|ledger|labs/.test(index.pages[page][0]) && kind < 2 ? 0.7 : /(?:Exercises|Sources|What to remember|练习|文献|小结)$/.test(title) ? 0.5 : 1, // the reader wants an answer
+    aside: /\/homework\/|instructors|course/.test(index.pages[page][0]) ? 0.4 : /lecture-map|ledger|labs/.test(index.pages[page][0]) && kind < 2 ? 0.7 : /(?:Exercises|Sources|What to remember|练习|文献|小结)$/.test(title) ? 0.5 : 1, // the reader wants an answer
     get formula() { return this.bare ??= bare(text); },
     get formulas() { return this.bares ??= new Set(called.split(" | ").map(bare)); },
   }));
@@ -303,7 +303,10 @@ function find(query) {
     table[i] = entries.map((entry) => tokens[i].of(entry));
   });
   const kept = tokens.map((_, i) => i).filter((i) => !missing(table[i])), lost = tokens.length - kept.length;
-  if (!kept.length && !formulas.size && !number) return nothing;
+  if (!kept.length && !formulas.size && !number) { // a formula that the book does not have: the words in it
+    const inside = query.split(/[^\p{L}\p{N}]+/u).filter((part) => /\p{L}{2}/u.test(part)).join(" ");
+    return inside && inside !== query.trim() ? find(inside) : nothing;
+  }
   const clear = kept.some((i) => !VAGUE.has(tokens[i].word));
   const rarity = kept.map((i) => Math.log(1 + entries.length / (1 + table[i].filter(Boolean).length)) * (clear && VAGUE.has(tokens[i].word) ? 0.25 : 1));
   const all = rarity.reduce((sum, one) => sum + one, 0) + lost * 0.5;
@@ -335,7 +338,7 @@ function find(query) {
       const wanted = { eq: "equation", equation: "equation", formula: "equation", fig: "figure", figure: "figure", ex: "exercise", exercise: "exercise", ch: "page", chapter: "page", 第: "page", sec: "section", section: "section" }[number[1]];
       if (entry.inTitle.match(/^\d/) || entry.kind !== "section") { bonus += wanted ? (wanted === entry.kind ? 900 : 0) : entry.kind === "section" || entry.kind === "page" ? 400 : 500; covered = 1; }
     }
-    const worth = kind === entry.kind ? 1.6 : WORTH[entry.kind];
+    const worth = kind === entry.kind ? 3 : WORTH[entry.kind];
     const weighed = (points + (rarity[0] ?? 1) * bonus) * Math.max(covered, exact ? 1 : 0) ** 2 * worth * (exact ? 1 : entry.aside);
     return { entry, covered, points: weighed + 40 * (formulas.get(entry) ?? 0), sure: exact || formulas.has(entry) || bonus >= 90 };
   });

@@ -42,3 +42,16 @@ def moved(browser, address: str, width: int, late: str) -> list[str]:
 )
 def test_late_scripts_move_nothing(site, browser, page, width):
     assert moved(browser, f"{site}/{page}", width, "scripts") == []
+
+
+PAGES = ["book/index.html", "book/01-chained-jacobians.html", "book/06-xavier.html", "book/08-nan-clinic.html",
+         "book/09-summary.html", "book/notation.html", "book/homework/hw3.html", "book/appendix/ledger.html",
+         "book/appendix/labs.html", "slides/lecture.html", "search.html?q=gradient", "status.html", "404.html"]  # fmt: skip
+
+
+@pytest.mark.rehearsal
+@pytest.mark.parametrize("late", LATE)
+@pytest.mark.parametrize("page", PAGES)
+def test_nothing_late_moves_anything(site, browser, page, late):
+    found = {width: moved(browser, f"{site}/{page}", width, late) for width in (375, 820, 1280)}
+    assert not any(found.values()), found

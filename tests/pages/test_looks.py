@@ -93,7 +93,7 @@ def test_first_aid_is_one_screen(tab):
       .map(e => e.getBoundingClientRect()).filter(b => b.bottom > innerHeight || b.top < 52).length"""
     assert tab.locator("#nan-checklist > ol > li").count() == 7 and tab.locator("#nan-checklist tr").count() > 4
     assert tab.evaluate(below) == 0
-    first = tab.evaluate("document.querySelector('article > section > section').id")
+    first = tab.evaluate("document.querySelector('article > .whole > section').id")
     assert first == "nan-checklist" and "find_nonfinite_origin" in tab.inner_text("#nan-checklist .cell_input")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -51,7 +52,25 @@ def compare(tab, number: str) -> None:
 
 
 @pytest.mark.site
-@pytest.mark.slow
+def test_nothing_is_loaded_before_the_click_and_loading_can_be_cancelled(site, browser):
+    loaded = json.loads((SITE / "proof/06-xavier.json").read_text("utf8"))["files"]
+    assert all((SITE / file).stat().st_size == size for file, size in loaded.items())
+    assert sum(loaded.values()) <= 12_000_000
+    tab = browser.new_page()
+    noise, asked = listen(tab, site)
+    tab.goto(f"{site}/book/06-xavier.html", wait_until="load")
+    assert not any("pyodide" in url or "/proof/" in url for url in asked)
+    tab.locator(".proof > button").first.evaluate("b => b.click()")
+    box = tab.locator(".proof-open")
+    box.get_by_text(re.compile("Loading Python|Starting|Running")).wait_for(timeout=PATIENCE)
+    box.get_by_role("button", name="Cancel").click()
+    assert box.locator(".proof-state").text_content() == "Cancelled."
+    assert noise == []
+    tab.close()
+
+
+@pytest.mark.rehearsal
+@pytest.mark.site
 def test_a_proof_runs_in_the_page(site, browser):
     """One cell: nothing before the click, nothing from elsewhere, at most 12 MB, changed to fail, cancelled; read by everyone."""
     from axe_playwright_python.sync_playwright import Axe

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.site
 # a page's number or name, or an anchor. Kinds of queries, not words of the index: no row is a term of terms.toml.
 CHAPTERS = {"01": "01-chained-jacobians", "02": "02-explosion-relu", "03": "03-vanishing-sigmoid"} | {
     "04": "04-stabilising-training", "05": "05-constant-variance", "06": "06-xavier", "07": "07-activations-taylor",
-    "08": "08-nan-clinic", "09": "09-summary",
+    "08": "08-nan-clinic", "09": "09-summary", "10": "10-transformer",
 }  # fmt: skip
 QUERIES = r"""
 # formulas: ASCII, LaTeX, Unicode, as code, with and without blanks and brackets, as others number their layers
@@ -130,7 +130,7 @@ backprop through time | sec-stab-lstm
 derivative of sigmoid | sec-sig-slope
 Taylor series of tanh | sec-act-taylor-check
 swish | sec-act-table
-learning rate warm-up | sec-relu-rate-follows
+learning rate warm-up | sec-relu-rate-follows sec-tf-warmup
 initial loss of a classifier | cv-fresh-loss
 numerically stable softmax | nan-forward
 attention mask nan | nan-forward
@@ -191,6 +191,72 @@ vanisihng gradients | 03
 batch nromalization | cv-batch-norm
 jacobain | 2 01 sec-jac-mlp-layer
 eigenvlaues | eigenvalues
+# asked before anybody had looked at what the search does with them
+why nan | 08 nan-checklist
+dead relu fix | xavier-dead-units
+attention scaling | sec-tf-attention
+mup learning rate | sec-tf-width
+loss scaling fp16 | loss-scaling
+sqrt(d_k) | equation-def-tf-attention sec-tf-attention
+1/sqrt(d_k) | 2 equation-def-tf-attention sec-tf-attention
+softmax(QK^T/sqrt(d_k)) | sec-tf-attention
+scaled dot product attention | sec-tf-attention
+QK norm | 2 sec-tf-logits sec-tf-attention
+logit soft capping | sec-tf-logits
+pre-LN vs post-LN | 2 sec-tf-warmup sec-tf-stream
+why does a transformer need warmup | sec-tf-warmup
+muP | 2 labs.transformer.mup sec-tf-width
+hyperparameter transfer | sec-tf-width
+adam eps | sec-tf-adam
+bfloat16 | sec-tf-formats
+float8 e4m3 | sec-tf-formats
+cross entropy at initialization log V | 2 sec-tf-first-loss cv-fresh-loss
+DeepNet residual scaling | sec-tf-branch
+gpt2 init 1/sqrt(2N) | 2 labs.transformer.gpt2_normal_ sec-tf-branch sec-tf-decoder
+var(w)=2/fan_in | 2 equation-eq-xavier-he xavier-he
+\mathrm{Var}(W) = \frac{1}{n_{in}} | 3 equation-eq-xavier-forward-condition sec-xavier-forward sec-cv-linear-default
+2/(fan_in+fan_out) | equation-eq-xavier-gamma
+std = gain / sqrt(fan) | 3 sec-xavier-pytorch xavier-he 06
+kaiming_uniform_ a=sqrt(5) | 2 sec-cv-linear-default sec-xavier-linear
+1/sqrt(fan_in) | 3 sec-cv-linear-default sec-xavier-linear
+exp(710) | 5 sec-nan-where-from nan-forward sec-relu-range nan-slopes
+65504 | 3 sec-relu-range overflow-step 02
+sigmoid derivative max 0.25 | sec-sig-slope
+tanh gain 5/3 | sec-xavier-tanh-gain
+lecun initialization | 3 06 sec-xavier-forward sec-labs-initialisation
+selu | 3 sec-act-table act-not-sufficient 07
+gelu | sec-act-table
+leaky relu | 3 sec-act-table xavier-dead-units xavier-he
+nan after optimizer step | 2 nan-silent nan-checklist
+gradient is zero everywhere | 3 sec-sig-exactly-zero sec-sig-no-progress 03
+sqrt gradient at zero nan | nan-slopes
+norm of zero vector gradient nan | nan-slopes
+masked softmax all -inf | nan-forward
+log of softmax underflow | nan-forward
+detect_anomaly | nan-checklist
+loss spikes | 3 10 sec-relu-rate-follows sec-tf-logits
+what learning rate should I use | 3 sec-relu-usable-interval sec-relu-learning-rate sec-relu-rate-follows
+do skip connections fix exploding gradients | sec-stab-skip-connections 04
+how to initialise weights for relu | xavier-he
+can I initialise all weights with the same value | cv-weights-differ
+difference between xavier and he | xavier-he sec-xavier-training
+clip by value or by norm | sec-stab-clipping
+layer norm | 3 cv-batch-norm sec-tf-stream
+glorott | 2 06
+resiudal conection | sec-stab-skip-connections
+vanshing gradient sigmoid | 3 03 sec-sig-slopes-weights sec-sig-slope
+orthoganal init | sec-xavier-orthogonal
+softmax overfow | nan-forward
+缩放点积注意力 | sec-tf-attention
+学习率预热 | 2 sec-tf-warmup sec-relu-rate-follows
+损失缩放 | loss-scaling
+死亡ReLU | xavier-dead-units
+Xavier初始化公式 | 3 06 equation-eq-xavier-gamma sec-xavier-compromise
+sigmoid函数的导数 | sec-sig-slope
+梯度裁剪的阈值 | sec-stab-clipping
+权重为什么不能全为零 | cv-weights-differ
+损失变成nan怎么办 | nan-checklist
+遗忘门的作用 | sec-stab-lstm
 """
 
 
@@ -298,7 +364,8 @@ def test_every_term_of_the_lecture_map_is_found(page):
 def section_ids(document: str, anchor: str) -> set[str]:
     """The ids of the section that an anchor stands for: a label is a span that opens its section."""
     found = re.search(
-        rf'<section[^>]* id="([^"]+)">\s*(?:<span id="[^"]+"></span>\s*)*<span id="{re.escape(anchor)}">', document
+        rf'<(?:section|div class="whole")[^>]* id="([^"]+)">\s*(?:<span id="[^"]+"></span>\s*)*<span id="{re.escape(anchor)}">',
+        document,
     )
     return {anchor} | ({found[1]} if found else set())
 

@@ -303,7 +303,7 @@ def test_what_readers_need_is_written_at_the_nodes(book):
     assert article.count('<div class="wide" tabindex="0"><table') == 1
     assert article.count('<pre tabindex="0">') == article.count("<pre") == 4
     assert re.findall(r'<span lang="zh-Hans">([^<]*)</span>', article) == ["爆炸", "梯度 消失"]
-    assert 'id="exercise-content"' not in article and article.count('<section class="exercise-content">') == 2
+    assert 'id="exercise-content"' not in article and article.count('<div class="exercise-content">') == 2
     assert '<details class="fold special" id="the-hint" open=""><summary>A <em>hint</em></summary><div>' in article
     assert '<summary><span class="closed">Show code cell source</span><span class="opened">Hide' in article
     references = (book.root / "_build" / "html" / "book" / "references.html").read_text("utf8")

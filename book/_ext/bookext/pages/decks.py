@@ -33,6 +33,7 @@ from bookext.read.kept import BUILD, remembered
 from bookext.read.labels import labels
 
 from .chinese import is_chinese
+from .finish import LETTERS
 from .live import PAGE as LIVE
 from .live import PRESET
 from .math import KATEX, RENDERED, render
@@ -346,7 +347,7 @@ def deck_html(book: Book, deck: Deck) -> tuple[str, list[str]]:
             wrong.append(f"{display_path(deck.path)}:{slide.line}: {error.args[0]}")
         passed += slide.minutes
     title = Writer(book, deck.slides[0]).line(deck.title)
-    page = template().render(deck=deck, title=title, slides=slides, docstitle=config()["title"])
+    page = template().render(deck=deck, title=title, slides=slides, letters=LETTERS, docstitle=config()["title"])
     return page, wrong
 
 

@@ -1,5 +1,6 @@
 """What a published site has beside its pages: one style sheet, slim figures, a map for search engines; nothing that no page uses."""
 
+import base64
 import hashlib
 import html
 import re
@@ -20,18 +21,21 @@ from .previews import page_name, scripts
 
 STATIC = ROOT / "book" / "_static"
 SHEETS = ("katex/katex.min.css", "book.css")  # one is made of them
+FIRST = STATIC / "katex" / "first"
+LETTERS = ("KaTeX_Main.css", "KaTeX_Math.css", "KaTeX_Size.css")
 CONTENT = re.compile(r'(<html [^>]*data-content=")[^"]*')
 # Of a live figure whose scripts do not run, its still is shown.
 STILL = ".live-plot:not(.live-still), .live-controls, .live-verdict, .live-data, .live-share, .ex-presets { display: none !important; }\n"
 # What the build reads and no reader needs.
 UNSHIPPED = {*SHEETS, "katex/VERSION", "fonts/VERSION", "pyodide/VERSION", "reveal/VERSION"}
+UNSHIPPED |= {path.relative_to(STATIC).as_posix() for path in FIRST.iterdir()}
 
 
 @lru_cache(maxsize=1)
 def shipped() -> set[str]:
     """What the site has under ``_static``: the book's files and those made of them. A page names no others."""
     own = {path.relative_to(STATIC).as_posix() for path in STATIC.rglob("*") if path.is_file()}
-    made = {"site.css", "noscript.css", "search-index.js"}
+    made = {"site.css", *LETTERS, "noscript.css", "search-index.js"}
     return {f"_static/{name}" for name in own - UNSHIPPED | made} | scripts()
 
 
@@ -51,6 +55,38 @@ def dark_only(sheet: str) -> str:
     return "\n".join(rules).replace('"dark"', '"light"')
 
 
+def other_points(points: str) -> str:
+    """The characters that a ``unicode-range`` leaves out, as another.
+
+    >>> other_points("U+20-7E, U+A0")
+    'U+0-1F, U+7F-9F, U+A1-10FFFF'
+    """
+    begin, others = 0, []
+    for each in points.removeprefix("U+").split(", U+"):
+        first, _, last = each.partition("-")
+        others.append(f"U+{begin:X}-{int(first, 16) - 1:X}")
+        begin = int(last or first, 16) + 1
+    return ", ".join([*others, f"U+{begin:X}-10FFFF"])
+
+
+def letters_apart(katex: str) -> tuple[str, dict[str, str]]:
+    """KaTeX's sheet, and small ones with the letters of nearly every formula in them: no text moves when a font comes.
+
+    They are read side by side, which on a slow line is sooner than one after the other. Rarer characters come from the whole fonts.
+    """
+    points, letters = (
+        (FIRST / "unicodes.txt").read_text("utf8").replace(",\n", ", ").strip(),
+        dict.fromkeys(LETTERS, ""),
+    )
+    for font in sorted(FIRST.glob("*.woff2")):
+        place = f"url(fonts/{font.name})"
+        (face,) = re.findall(rf"@font-face{{[^}}]*{re.escape(place)}[^}}]*}}", katex)
+        inside = f"url(data:font/woff2;base64,{base64.b64encode(font.read_bytes()).decode()})"
+        letters[f"{font.name[:10]}.css"] += f"{face[:-1].replace(place, inside)};unicode-range:{points}}}\n"
+        katex = katex.replace(face, f"{face[:-1]};unicode-range:{other_points(points)}}}")
+    return katex, letters
+
+
 def write_sheet(app: Sphinx) -> None:
     """One style sheet of KaTeX's, the highlighter's and the book's own; before the pages, which name it with its hash."""
     if app.builder.name != "html":
@@ -58,12 +94,15 @@ def write_sheet(app: Sphinx) -> None:
     theme = app.builder.theme  # type: ignore[attr-defined]
     katex, own = ((STATIC / name).read_text("utf8") for name in SHEETS)
     code = highlighting("light", theme.pygments_style_default) + highlighting("dark", theme.pygments_style_dark)
+    katex, letters = letters_apart(katex)
     text = "\n".join([katex.replace("url(fonts/", "url(katex/fonts/"), *code, own])
     text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
     sheet = Path(app.outdir, "_static", "site.css")
     sheet.parent.mkdir(parents=True, exist_ok=True)
     text = re.sub(r"\n\s*", "\n", text).strip() + "\n"
     sheet.write_text(text, "utf8")
+    for name, faces in letters.items():
+        sheet.with_name(name).write_text(faces, "utf8")
     live = (STATIC / "live/live.css").read_text("utf8")
     sheet.with_name("noscript.css").write_text(
         f"@media (prefers-color-scheme: dark) {{\n{dark_only(text + live)}\n}}\n{STILL}", "utf8"
@@ -145,5 +184,7 @@ def finish(app: Sphinx, error: Exception | None) -> None:
 
 
 def setup(app: Sphinx) -> None:
+    for name in LETTERS:
+        app.add_css_file(name)
     app.connect("builder-inited", write_sheet)
     app.connect("build-finished", finish, priority=900)  # when the others have written their files

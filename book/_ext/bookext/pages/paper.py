@@ -20,6 +20,7 @@ from bookext.read.book import ROOT, book_pages, config, contents
 from bookext.read.kept import BUILD
 from bookext.read.plaintext import tex_to_text
 
+from .finish import LETTERS
 from .previews import ARTICLE, end_of, page_name
 
 FOLDER, NAME = BUILD / "paper", "numerical-stability"
@@ -38,7 +39,8 @@ FORMULA = re.compile(
 PLAIN = re.compile(r'<span class="(?:n|p|o|w|nn|pre)">([^<]*)</span>')
 EXERCISE = re.compile(r'<div class="exercise admonition" id="([^"]+)">')
 HEADING = re.compile(
-    r'<section\b[^>]*\bid="([^"]+)"[^>]*>(?:\s|<span id="[^"]*"></span>)*<h([12])>(.*?)</h\2>', re.DOTALL
+    r'<(?:section\b|div class="whole")[^>]*\bid="([^"]+)"[^>]*>(?:\s|<span id="[^"]*"></span>)*<h([12])>(.*?)</h\2>',
+    re.DOTALL,
 )
 
 
@@ -169,7 +171,8 @@ class Paper:
         )
         numbered = "".join(f'a[href="#{name}"]::after {{ content: "{number}"; }}' for name, number in places.items())
         heads.append(f".contents, .to-solution {{ {numbered} }}")
-        sheets = "".join(f'<link rel="stylesheet" href="{static}/{name}">' for name in ("site.css", "live/live.css"))
+        names = ("site.css", *LETTERS, "live/live.css")
+        sheets = "".join(f'<link rel="stylesheet" href="{static}/{name}">' for name in names)
         settings = config()
         return f"""<!DOCTYPE html>
 <html lang="en" data-theme="light"><head><meta charset="utf-8"><title>{escape(settings["title"])}</title>

@@ -26,6 +26,7 @@ from .search import NOTATION, plain_text, squeeze
 FOLDER = "_static/previews"
 CHAPTER = re.compile(r"book/\d\d-")
 ARTICLE = re.compile(r"<article>(.*)</article>", re.DOTALL)
+WHOLE = '<div class="whole"'  # the section of a page's heading
 LINK = re.compile(r'<a\b(?![^>]*class="headerlink")[^>]*\bhref="([^":]*)"')
 SPARED = re.compile(r'<(details|nav|form|button|script)\b|<(?:p|div)\b[^>]*class="[^"]*(?:open-in-colab|cell_input)')
 HEADING = re.compile(r"(?:\s|<span id=\"[^\"]*\"></span>)*<h([1-6])[^>]*>(.*?)</h\1>", re.DOTALL)
@@ -121,19 +122,20 @@ def table_row(html: str, start: int) -> str:
 
 def part(html: str, anchor: str) -> str:
     """What a link to an anchor of a page shows, or nothing."""
-    at = html.find(f' id="{anchor}"') if anchor else html.find("<section") + 1
+    at = html.find(f' id="{anchor}"') if anchor else html.find(WHOLE) + 1
     if at < 1:
         return ""
     start = html.rindex("<", 0, at)
     opening = html[start : html.index(">", at) + 1]
     tag = opening[1:].split(maxsplit=1)[0]
-    before = html[html.rfind("<section", max(0, start - 500), start) : start] if tag == "span" else ""
-    if before and re.fullmatch(r'<section[^>]*>(?:\s|<span id="[^"]*"></span>)*', before):  # a label of the section
+    begun = max(html.rfind(opens, max(0, start - 500), start) for opens in ("<section", WHOLE))
+    before = html[begun:start] if tag == "span" and begun >= 0 else ""
+    if before and re.fullmatch(r'<\w+[^>]*>(?:\s|<span id="[^"]*"></span>)*', before):  # a label of the section
         tag, start = "section", start - len(before)
     row = start if tag == "tr" else html.rfind("<tr", 0, start) if tag == "span" else -1
     if row >= 0 and html.find("</tr>", row) > start:
         return table_row(html, row)
-    if tag == "section":
+    if tag == "section" or opening.startswith(WHOLE):
         return section(html, start)
     if tag == "dt":
         told = OPENING.match(html, html.index("<dd", start) + len("<dd>"))

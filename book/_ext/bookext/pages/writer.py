@@ -53,10 +53,19 @@ class Writer(HTML5Translator):
         self.body[written:] = [CHINESE.sub(r'<span lang="zh-Hans">\g<0></span>', text) for text in self.body[written:]]
 
     def visit_section(self, node: nodes.section) -> None:
-        """sphinx-exercise gives the contents of all exercises one id; it becomes their class."""
-        node["classes"] += SAME_IDS.intersection(node["ids"])
+        """A section with a heading of its own; the page's is its article's, and the contents of an exercise have none.
+
+        sphinx-exercise gives the contents of all exercises one id; it becomes their class.
+        """
+        self.section_level += 1
+        inside = SAME_IDS.intersection(node["ids"]) or ({"whole"} if self.section_level == 1 else set())
+        node["classes"] += inside
         node["ids"] = [name for name in node["ids"] if name not in SAME_IDS]
-        super().visit_section(node)
+        self.body.append(self.starttag(node, "div" if inside else "section"))
+
+    def depart_section(self, node: nodes.section) -> None:
+        self.section_level -= 1
+        self.body.append("</div>\n" if {*SAME_IDS, "whole"}.intersection(node["classes"]) else "</section>\n")
 
     def visit_citation(self, node: nodes.citation) -> None:
         """No ARIA list: the children of this one are no list items."""
