@@ -220,6 +220,19 @@ def test_handles_can_be_dragged(browser, name, touch):
 
 
 @pytest.mark.site
+def test_a_click_suspects_an_operation_and_another_net_begins_anew(browser):
+    tab = open_page(browser, "culprit")
+    tab.locator(".ex-box").nth(2).click()
+    tab.wait_for_function("one.state().suspect > 0")
+    assert tab.evaluate("one.result().chosen.number === one.state().suspect")
+    assert tab.locator(".ex-origin").count() == 1
+    tab.locator(".ex-choice label").nth(4).click()
+    tab.wait_for_function("one.state().suspect === 0")
+    assert tab.evaluate("one.state().patient").startswith("5") and not tab.locator(".ex-origin").count()
+    tab.close()
+
+
+@pytest.mark.site
 def test_a_setting_is_in_the_address(browser, name):
     tab = open_page(browser, name)
     errors: list[str] = []

@@ -4,7 +4,7 @@
 
 explore.add({ name: "culprit", of: (data) => {
   const { shown, tag, line, text, superscript: _, ...ex } = explore;
-  const names = Object.keys(data).sort((a, b) => parseInt(a) - parseInt(b)), ROW = 33, TOP = 46;
+  const names = Object.keys(data).sort((a, b) => parseInt(a, 10) - parseInt(b, 10)), ROW = 33, TOP = 46; // a notebook sorts them by their letters
 
   /** Rows from the input to the loss; an item is what can be suspected: an operation, a derivative, or what an operation reads from outside. */
   function arrange({ nodes, way }) {

@@ -1,9 +1,9 @@
 /* Residual nets, and what chapters 4 and 10 measure of them: mean squares of the stream and of the gradient, block by block. One net of
-   width 128 with He's weights (uniform ones, which are drawn faster) and one input; in float64, from weights in float32. */
+   width 96 with He's weights (uniform ones, which are drawn faster) and one input; in float64, from weights in float32. */
 "use strict";
 
 const residual = (() => {
-  const WIDTH = 128, { normals, uniforms } = liveSignal;
+  const WIDTH = 96, { normals, uniforms } = liveSignal;
   let kept = { seed: NaN };
 
   /** Two matrices a block, row by row, and what enters at the bottom and at the top; drawn as far as they are asked for, and kept. */
