@@ -7,6 +7,7 @@ CLAIMS: dict[str, Conditions] = {
     "tf-pre-backward": Conditions(),
     "tf-post-level": Conditions(),
     "tf-narrow": Conditions(),
+    "tf-finite": Conditions(),
     "tf-top": Conditions(),
     "tf-warmup": Conditions(share=0.5),
     "tf-no-warmup": Conditions(),
@@ -24,6 +25,7 @@ CLAIMS: dict[str, Conditions] = {
 
 SAID: dict[str, str] = {
     "You need skip": "plan",
+    "So the mixed": "proof: eq-tf-finite",
     "With pre-norm each": "definition",
     "With post-norm $M_d": "proof: eq-tf-post",
     "With the last": "exact: moves ==",
