@@ -7,6 +7,7 @@ CLAIMS: dict[str, Conditions] = {
     "tf-pre-backward": Conditions(),
     "tf-post-level": Conditions(),
     "tf-narrow": Conditions(),
+    "tf-finite": Conditions(),
     "tf-top": Conditions(),
     "tf-warmup": Conditions(share=0.5),
     "tf-no-warmup": Conditions(),
@@ -14,8 +15,8 @@ CLAIMS: dict[str, Conditions] = {
     "tf-collapse": Conditions(),
     "tf-coordinates": Conditions(),
     "tf-mup-coordinates": Conditions(),
-    "tf-rate-moves": Conditions(share=0.6),
-    "tf-rate-stays": Conditions(),
+    "tf-rate-moves": Conditions(share=0.6, holds={"sweep": ("((64, 256, 1024), range(10))",)}),
+    "tf-rate-stays": Conditions(holds={"sweep": ("((64, 256, 1024), range(10))",)}),
     "tf-epsilon": Conditions(),
     "tf-bf16-weights": Conditions(),
     "tf-bf16-rest": Conditions(),
@@ -24,6 +25,7 @@ CLAIMS: dict[str, Conditions] = {
 
 SAID: dict[str, str] = {
     "You need skip": "plan",
+    "So the mixed": "proof: eq-tf-finite",
     "With pre-norm each": "definition",
     "With post-norm $M_d": "proof: eq-tf-post",
     "With the last": "exact: moves ==",

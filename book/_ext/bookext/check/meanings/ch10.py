@@ -71,6 +71,37 @@ def backward(rng: Generator) -> list[Case]:
     return [Case({**symbols, "t": t}) for t in (1, 2)]
 
 
+def finite_width(rng: Generator) -> list[Case]:
+    """The mean of the product of the factors 1 + (2 + k_t)/M_{t-1}: means and covariances of what is random, and a Hessian."""
+    found = []
+    for d, n in ((1, 3), (2, 5), (4, 7)):
+        M = [1.0 + 2 * t for t in range(d + 1)]
+
+        def product(x: Array, d: int = d) -> float:
+            """x: by how much each M_0, and what each block adds to it, is above its mean; then each C."""
+            streams = np.cumsum(np.concatenate([[1 + x[0]], 2 + x[1:d]]))
+            return float(np.prod(1 + (2 + x[d:]) / streams))
+
+        covariance, lower = np.zeros((2 * d, 2 * d)), np.zeros(2 * d)
+        covariance[0, 0] = 2 / n
+        for t in range(1, d):
+            covariance[t, t] = (28 + 8 * M[t - 1]) / n
+            covariance[t, d + t - 1] = covariance[d + t - 1, t] = 4 / n
+        for t in range(1, d + 1):
+            turned = sum(4 * M[t] / (M[s] * M[s - 1] ** 2) for s in range(t + 1, d + 1))
+            lower[d + t - 1] = -(2 + 4 * turned) / n
+        step = 1e-3 * np.eye(2 * d)
+        zero = np.zeros(2 * d)
+        slopes = np.array([(product(e) - product(-e)) / 2e-3 for e in step])
+        bends = np.array(
+            [[(product(a + b) - product(a - b) - product(b - a) + product(-a - b)) / 4e-6 for a in step] for b in step]
+        )
+        value = product(zero) + lower @ slopes + np.sum(covariance * bends) / 2
+        layers = Up([[np.array([1.3 * math.sqrt(value) if t == 0 else 1.3])] for t in range(d + 1)])
+        found.append(Case({r"\delta": layers, "M": Down(M), "d": d, "n": n, "i": 1, **means(np.ones(1))}))
+    return found
+
+
 def post_norm(rng: Generator) -> list[Case]:
     """The mean square after a normalisation, and the factor back through branch and normalisation."""
     h = normed([rng.normal(size=5) for _ in range(3)])
@@ -201,6 +232,7 @@ LEVEL = (r"\delta^{[t-1 -> t]}_i", r"M_[t -> {t-1}] = 1", r"\delta^[t -> {t-1}]_
 MEANINGS: dict[str, Meaning] = {
     "eq-tf-forward": Meaning(forward),
     "eq-tf-backward": Meaning(backward),
+    "eq-tf-finite": Meaning(finite_width, loose=1e-4),
     "eq-tf-post": Meaning(post_norm, true={change: "level: any two blocks agree" for change in LEVEL}),
     "eq-tf-top": Meaning(top, loose=2e-2),
     "eq-tf-branch": Meaning(scaled_branches),
