@@ -2,5 +2,3 @@
 
 Importing ``labs`` itself loads nothing: ``from labs import jacobians`` loads what that module needs.
 """
-
-__version__ = "0.1.0"

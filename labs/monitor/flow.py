@@ -15,6 +15,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from labs.monitor.kept import Kept, floats, storage_of
+from labs.monitor.measure import wide
 from labs.monitor.origin import find_nonfinite_origin
 from labs.monitor.replay import Operation, Replay
 
@@ -58,7 +59,7 @@ class Value:
     """A tensor as it was when an operation gave it."""
 
     def __init__(self, by: Operation, t: Tensor) -> None:
-        finite = t.detach()[t.isfinite()].double().abs()
+        finite = wide(t.detach()[t.isfinite()]).abs()
         self.by, self.count = by, t.numel()
         self.nan, self.inf, self.zero = int(t.isnan().sum()), int(t.isinf().sum()), int((t == 0).sum())
         self.largest = float(finite.max()) if finite.numel() else 0.0

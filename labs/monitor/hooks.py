@@ -29,6 +29,7 @@ from labs.monitor.measure import (
     read_all,
     spread,
     squares_of,
+    wide,
 )
 from labs.monitor.replay import module_name
 from labs.monitor.wrappers import Eagerly, inner, local
@@ -341,7 +342,7 @@ class Hooks:
         with torch.no_grad():
             parts = [(x := _real(local(W))).reshape(-1)[:: max(1, x.numel() // 256) | 1] for W in self.gates.values()]
             self.sizes = [len(part) for part in parts]
-            return torch.cat(parts).double() if parts else torch.zeros(0, dtype=torch.float64)
+            return wide(torch.cat(parts)) if parts else torch.zeros(0, dtype=torch.float64)
 
     def _changes(self) -> tuple[dict[str, tuple[float, float]], dict[str, float]]:
         """Of each weight's sample the squares and those of its change; and what the first usually are."""
@@ -384,7 +385,7 @@ class Hooks:
         still = bool(gradients) and not any(gradients.values()) and not self.moved and not spoilt
         if not any(gradients[name] for name in self.weights if name in gradients):
             self.symmetric |= self.unmoved
-        loss = max((value.double().sum().item() / scale for value in self.losses), key=_badness, default=None)
+        loss = max((wide(value).sum().item() / scale for value in self.losses), key=_badness, default=None)
         gradients = {name: norm for name, norm in gradients.items() if name in self.weights}
         return RecordedStep(
             step, scale, self.kinds, self.calls, keys, numbers, self.peaks, gradients, squares, usual,

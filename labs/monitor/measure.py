@@ -24,6 +24,16 @@ _CHUNK = 2**18  # torch.dot adds up so many entries to some 1e-6 in fp32; of 8 m
 _FORMATS = {"fp16": ("fp16", "fp16"), "bf16": ("bf16", "bf16"), "fp8": ("e4m3", "e5m2")}
 
 
+def has_float64(x: Tensor) -> bool:
+    """Whether the device of ``x`` computes in float64; Apple's mps does not."""
+    return x.device.type != "mps"
+
+
+def wide(x: Tensor) -> Tensor:
+    """``x`` in float64, on its device, or on the CPU where that device has no float64."""
+    return x.double() if has_float64(x) else x.cpu().to(torch.float64)
+
+
 def spread(numel: int) -> Tensor:
     """Places of the sample, shape (1024,): all over the tensor, and each unit, in a width unknown here, about equally often."""
     j = torch.arange(_SAMPLE, dtype=torch.float64)
@@ -72,6 +82,7 @@ def _held(squares: Tensors, numel: int) -> bool:
 
 
 def _careful(flat: Tensor) -> Tensors:
+    flat = flat if has_float64(flat) else wide(flat)
     return (torch.linalg.vector_norm(flat, dtype=torch.float64).square(),)
 
 
@@ -96,7 +107,7 @@ def norms_of(squares: Sequence[Tensors], scale: float) -> list[float]:
     """Norms of gradients from the sums of their squares, which come in parts."""
     parts = [part for tensors in squares for part in tensors]
     one_by_one = all(part.is_cpu for part in parts)  # several times quicker there, and on a device a wait for each
-    values = iter([part.item() for part in parts] if one_by_one else torch.stack([p.double() for p in parts]).tolist())
+    values = iter([part.item() for part in parts] if one_by_one else torch.stack([wide(p) for p in parts]).tolist())
     return [math.sqrt(sum(islice(values, len(tensors)))) / scale for tensors in squares]
 
 
@@ -144,9 +155,9 @@ def numbers_of(records: Sequence[Reading], kinds: Mapping[str, str], scale: floa
     saturated = _saturated(S, records, kinds)
     mean = S.mean(1)
     hits = S - mean[:, None]
-    variance = hits.square_().mean(1).double()
+    variance = wide(hits.square_().mean(1))
     if not variance.isfinite().all() or bool((variance < 1e-30).any()):  # squares beyond fp32, or below it
-        mean, variance = S.double().mean(1), S.double().var(1, correction=0)
+        mean, variance = wide(S).mean(1), wide(S).var(1, correction=0)
     S.abs_()
     largest = S.amax(1)
 
@@ -162,7 +173,7 @@ def numbers_of(records: Sequence[Reading], kinds: Mapping[str, str], scale: floa
         columns.append(none if highest <= min(limits) else share(torch.gt, limits))
     for names in _FORMATS.values():  # half the smallest subnormal still rounds to 0
         columns.append(share(torch.le, [FORMATS[name].smallest_subnormal / 2 for name in names]) - zero)
-    numbers = torch.stack([column.double() for column in columns], 1).cpu()
+    numbers = torch.stack([wide(column) for column in columns], 1).cpu()
     if records and records[0].sums:
         _make_exact(numbers, records, factor.tolist())
     return torch.cat([numel[:, None], numbers], 1)
@@ -172,7 +183,7 @@ def _make_exact(numbers: Tensor, records: Sequence[Reading], factor: Sequence[fl
     """Mean, variance and largest of all entries in place of the sample's; moments only where fp32 could hold the sums."""
     parts = [t for r in records for t in (*r.extremes, *r.sums)]
     one_by_one = records[0].sample.is_cpu  # several times quicker there, and on a device a wait for each
-    values = iter([t.item() for t in parts] if one_by_one else torch.stack(parts).double().tolist())
+    values = iter([t.item() for t in parts] if one_by_one else torch.stack([wide(t) for t in parts]).tolist())
     rows = numbers[:, :3].tolist()
     for row, r, f in zip(rows, records, factor, strict=True):
         if r.extremes:

@@ -25,6 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from labs.monitor.kept import Kept, floats, mended, module_name, nonfinite, storage_of, tensors
+from labs.monitor.measure import wide
 
 PHASES = ("forward", "backward", "optimiser", "none")
 Key = tuple[str, ...]
@@ -430,7 +431,7 @@ def _wide(func: Any, flat: list[Any], spec: Any) -> float:
 
     def widened(x: Any) -> Any:
         if isinstance(x, Tensor) and x.is_floating_point():
-            return x.double()
+            return wide(x)
         return torch.float64 if isinstance(x, torch.dtype) and x.is_floating_point else x
 
     args, kwargs = tree_unflatten([widened(x) for x in flat], spec)

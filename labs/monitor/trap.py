@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from labs.monitor.kept import nonfinite, tensors
+from labs.monitor.measure import wide
 from labs.monitor.origin import Origin, find_nonfinite_origin
 from labs.monitor.saved import save_step
 
@@ -285,7 +286,7 @@ class Trap:
         parts += [loss.abs()] if loss is not None and not loss.is_cpu else []
         if all(part.is_cpu for part in parts):
             return not all(math.isfinite(part.item()) for part in parts) and any(map(nonfinite, small + large))
-        return not bool(torch.stack([part.double() for part in parts]).isfinite().all())
+        return not bool(torch.stack([wide(part) for part in parts]).isfinite().all())
 
     def _look_for_a_skip(self) -> None:
         """A pass begins: has the scaler refused the update before it, and too often for a scale that is merely too large?"""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from labs.monitor.hooks import Hooks, RecordedStep
 from labs.monitor.kept import Kept
-from labs.monitor.measure import pool
+from labs.monitor.measure import pool, wide
 from labs.monitor.report import LayerReport, StabilityReport, judge
 from labs.monitor.series import plot, scalars
 
@@ -54,7 +54,7 @@ def _layer(
         layer["gradient_overflow"], layer["gradient_underflow"] = {}, {}
     peak, inputs = step.dead.get(name, (None, 0))
     if peak is not None and inputs >= _MIN_INPUTS:
-        layer["dead"] = peak.le(0).double().mean().item()
+        layer["dead"] = wide(peak.le(0)).mean().item()
     norms = [step.gradients[weight] for weight in weights if weight in step.gradients]
     if norms:
         layer["weight_gradient"] = math.hypot(*norms)
