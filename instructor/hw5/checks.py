@@ -157,14 +157,15 @@ def zeta_pre(student: Student, own: Homework, rng: np.random.Generator) -> Itera
     yield check(1, about(answer, right), "zeta_pre", wrong, expected=right, got=answer)
 
 
-def named(answer: Any) -> dict[str, set[str]]:
-    """The parts that an answer to 2c names for each start, however it is written."""
+def named(answer: Any) -> tuple[bool, dict[str, set[str]]]:
+    """Whether an answer to 2c speaks of each start, and the parts that it names, however it is written."""
     given = answer
     while isinstance(given, list | tuple | dict | np.ndarray) and len(given) == 1:  # brackets around it
         [given] = given.values() if isinstance(given, dict) else given
     if not isinstance(given, dict) or not set(given) & set("ABC"):
         raise NoAnswer(f"this is no dict of A, B and C, but {str(answer)[:100]}", person=True)
-    return {start: set(re.findall(r"W1|W2|zeta", str(given.get(start, "nothing")))) for start in "ABC"}
+    parts = {start: set(re.findall(r"W1|W2|zeta", str(given.get(start, "nothing")))) for start in "ABC"}
+    return set(given) == set("ABC"), parts
 
 
 @question("2c", points=2, title="Branches that begin at 0", section=BRANCH)
@@ -172,7 +173,7 @@ def parts_that_move(student: Student, own: Homework, rng: np.random.Generator) -
     first, later = student.values("first", "later")
     every = {"W1", "W2", "zeta"}
     right = {"A": {"W2"}, "B": {"zeta"}, "C": set[str]()}
-    got = named(first)
+    complete, got = named(first)
     two_zeros = "with two zeros each of the three gradients has one of them as a factor: nothing ever moves"
     wrong = {
         two_zeros: bool(got["C"]),
@@ -181,16 +182,14 @@ def parts_that_move(student: Student, own: Homework, rng: np.random.Generator) -
         "a gradient that contains the zero is 0: the other parts wait": got["A"] > {"W2"} or got["B"] > {"zeta"},
         "a network that is the identity at the start still has a gradient": not got["A"] and not got["B"],
     }
-    ok = got == right
-    yield check(1, ok, "the first step", wrong, expected=right, got=first)
-    got = named(later)
+    yield check(1, complete and got == right, "the first step", wrong, expected=right, got=first)
+    complete, got = named(later)
     right = {"A": every, "B": every, "C": set()}
     wrong = {
         two_zeros: bool(got["C"]),
         "the first step has left the zero: from the second on every part moves": got["A"] != every or got["B"] != every,
     }
-    ok = got == right
-    yield check(1, ok, "the second step", wrong, expected=right, got=later)
+    yield check(1, complete and got == right, "the second step", wrong, expected=right, got=later)
 
 
 def heads_of(own: Homework) -> tuple[float, int, int]:
