@@ -40,6 +40,7 @@ PUBLIC = (
     "book/_stress/*.json", "book/zh/*.md", "book/zh/kept/*.txt", "book/zh/words.po",
     "book/_static/*.css", "book/_static/*.js", "book/_static/*.svg", "book/_static/*.png",
     "book/_static/*.woff2", "book/_static/*.mjs", "book/_static/*/LICENSE", "book/_static/*/VERSION", "book/_static/pyodide/*",
+    "book/_static/katex/first/*",
     "book/slides/*.md",
 )  # fmt: skip
 FENCE = re.compile(r"^(:{3,}|`{3,})\{([\w-]+)\}")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from instructor.grading.checks import Item, Student, about, check, close, number, question, read
+from instructor.grading.checks import Item, NoAnswer, Student, about, check, close, number, question, read
 from labs.homework import Homework
 
 CHAPTER = "10-transformer"
@@ -159,7 +159,11 @@ def zeta_pre(student: Student, own: Homework, rng: np.random.Generator) -> Itera
 
 def named(answer: Any) -> dict[str, set[str]]:
     """The parts that an answer to 2c names for each start, however it is written."""
-    given = answer if isinstance(answer, dict) else {}
+    given = answer
+    while isinstance(given, list | tuple | dict | np.ndarray) and len(given) == 1:  # brackets around it
+        [given] = given.values() if isinstance(given, dict) else given
+    if not isinstance(given, dict) or not set(given) & set("ABC"):
+        raise NoAnswer(f"this is no dict of A, B and C, but {str(answer)[:100]}", person=True)
     return {start: set(re.findall(r"W1|W2|zeta", str(given.get(start, "nothing")))) for start in "ABC"}
 
 
@@ -177,7 +181,7 @@ def parts_that_move(student: Student, own: Homework, rng: np.random.Generator) -
         "a gradient that contains the zero is 0: the other parts wait": got["A"] > {"W2"} or got["B"] > {"zeta"},
         "a network that is the identity at the start still has a gradient": not got["A"] and not got["B"],
     }
-    ok = isinstance(first, dict) and set(first) == set("ABC") and got == right
+    ok = got == right
     yield check(1, ok, "the first step", wrong, expected=right, got=first)
     got = named(later)
     right = {"A": every, "B": every, "C": set()}
@@ -185,7 +189,7 @@ def parts_that_move(student: Student, own: Homework, rng: np.random.Generator) -
         two_zeros: bool(got["C"]),
         "the first step has left the zero: from the second on every part moves": got["A"] != every or got["B"] != every,
     }
-    ok = isinstance(later, dict) and set(later) == set("ABC") and got == right
+    ok = got == right
     yield check(1, ok, "the second step", wrong, expected=right, got=later)
 
 

@@ -62,12 +62,13 @@ def test_the_places_and_the_numbers_are_the_same(page):
         if "id=" in kind:
             ours, theirs = ({i for i in ids if i.lower() in named or i.startswith("cell-")} for ids in (ours, theirs))
             assert len(ours) > 3
+        ours, theirs = ({re.sub(r"\\text\{[^}]*\}", "", one) for one in found} for found in (ours, theirs))  # words
         assert ours == theirs, kind
     numbers = r'<span class="num">(.*?)</span>'
     assert sorted(re.findall(numbers, english)) == sorted(re.findall(numbers, chinese))
     assert re.findall(r"<img[^>]*/([\w-]+\.svg)", english) == re.findall(r"<img[^>]*/([\w-]+\.svg)", chinese)
     outputs = r'class="output[^>]*>\s*(?:<div[^>]*>\s*)*<pre[^>]*>(.*?)</pre>'
-    assert len(re.findall(outputs, english, re.DOTALL)) > 5 or "cell_output" not in english
+    assert len(re.findall(outputs, english, re.DOTALL)) > 1 or "cell_output" not in english
     assert re.findall(outputs, english, re.DOTALL) == re.findall(outputs, chinese, re.DOTALL)
 
 

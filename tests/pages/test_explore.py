@@ -79,8 +79,9 @@ def test_a_notebook_has_a_link_and_a_figure_of_the_preset(name):
     chapter = read_chapter(PLACES[name])
     text = notebooks.convert(PLACES[name])
     cells = json.loads(text)["cells"]
-    at = next(k for k, cell in enumerate(cells) if "[Explorable figure]" in "".join(cell["source"]))
-    assert f"{notebooks.page_url(chapter.path, f'explore-{name}')})**" in "".join(cells[at]["source"])
+    at = next(k for k, cell in enumerate(cells) if f"#explore-{name})**" in "".join(cell["source"]))
+    link = f"[Explorable figure]({notebooks.page_url(chapter.path, f'explore-{name}')})**"
+    assert link in "".join(cells[at]["source"])
     assert cells[at + 1]["cell_type"] == "code" and cells[at + 1]["metadata"]["tags"] == ["remove-cell"]
 
 

@@ -28,7 +28,7 @@ HAN = r"[\u2014\u2018-\u201d\u2026\u3000-\u303f\u3400-\u9fff\uff00-\uffef]"
 BROKEN = re.compile(rf"(?<={HAN})\n|\n(?={HAN})")  # between Chinese sentences there is no blank
 # What the Chinese pages share with the English ones lies beside their folder.
 SHARED = re.compile(
-    r"((?<=[\"'(])|(?<=&quot;)|(?<=@/))((?:\.\./)*)(?=(?:_images|_sources|slides|wheel|proof)/|status\.html|"
+    r"((?<=[\"'(`])|(?<=&quot;)|(?<=@/))((?:\.\./)*)(?=(?:_images|_sources|slides|wheel|proof)/|status\.html|"
     r"_static/(?!search-index|words|previews/))"
 )
 

@@ -120,6 +120,13 @@ def table_row(html: str, start: int) -> str:
     return "".join([kept[0][1], *told]) if kept else ""
 
 
+def labelled(html: str, start: int) -> int:
+    """Where the section begins whose label stands at ``start``; -1 if it is none's."""
+    begun = max(html.rfind(opens, max(0, start - 500), start) for opens in ("<section", WHOLE))
+    label = begun >= 0 and re.fullmatch(r'<\w+[^>]*>(?:\s|<span id="[^"]*"></span>)*', html[begun:start])
+    return begun if label else -1
+
+
 def part(html: str, anchor: str) -> str:
     """What a link to an anchor of a page shows, or nothing."""
     at = html.find(f' id="{anchor}"') if anchor else html.find(WHOLE) + 1
@@ -128,10 +135,8 @@ def part(html: str, anchor: str) -> str:
     start = html.rindex("<", 0, at)
     opening = html[start : html.index(">", at) + 1]
     tag = opening[1:].split(maxsplit=1)[0]
-    begun = max(html.rfind(opens, max(0, start - 500), start) for opens in ("<section", WHOLE))
-    before = html[begun:start] if tag == "span" and begun >= 0 else ""
-    if before and re.fullmatch(r'<\w+[^>]*>(?:\s|<span id="[^"]*"></span>)*', before):  # a label of the section
-        tag, start = "section", start - len(before)
+    if tag == "span" and (begun := labelled(html, start)) >= 0:
+        tag, start = "section", begun
     row = start if tag == "tr" else html.rfind("<tr", 0, start) if tag == "span" else -1
     if row >= 0 and html.find("</tr>", row) > start:
         return table_row(html, row)

@@ -15,7 +15,7 @@ CLAIMS: dict[str, Conditions] = {
     "tf-collapse": Conditions(),
     "tf-coordinates": Conditions(),
     "tf-mup-coordinates": Conditions(),
-    "tf-rate-moves": Conditions(share=0.6, holds={"sweep": ("((64, 256, 1024), range(10))",)}),
+    "tf-rate-moves": Conditions(share=0.6, beyond={"sweep": ("((64, 256, 1024), range(10))",)}),
     "tf-rate-stays": Conditions(holds={"sweep": ("((64, 256, 1024), range(10))",)}),
     "tf-epsilon": Conditions(),
     "tf-bf16-weights": Conditions(),
