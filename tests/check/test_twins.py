@@ -86,6 +86,13 @@ def test_what_is_translated_may_differ():
     assert planted("两个因子看上去都不吓人。", "两个因子都不大。") == []
 
 
+def test_a_word_that_the_english_quotes_may_stand():
+    """The lecture map gives the lecture's own words; the glossary keeps a translator from choosing them."""
+    [fault] = twins.terms("the chain rule", "链式法则，即链导法则")
+    assert "链导法则" in fault
+    assert not [*twins.terms("the chain rule (链导法则)", "链式法则，即链导法则")]
+
+
 def test_a_block_changed_in_english_alone_is_listed():
     """It is no fault: a writer of English need not know Chinese. The page says so."""
     english, chinese, kept = texts(PAGE)

@@ -105,7 +105,9 @@ def terms(english: str, chinese: str) -> Iterator[str]:
     for finds, term, others in glossary():
         if finds.search(english) and not any(word in chinese for word in term.split("、")):
             yield f"{finds.pattern!r} in English, and no {term}: book/zh/glossary.md"
-        yield from (f"{word}: the glossary has {term} for it" for word in others if word in chinese)
+        yield from (
+            f"{word}: the glossary has {term} for it" for word in others if word in chinese and word not in english
+        )  # the English quotes some, as the lecture's own
 
 
 def prose(english: str, chinese: str) -> Iterator[str]:

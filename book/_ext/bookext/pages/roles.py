@@ -22,6 +22,8 @@ from bookext.read.chapter import Chapter, parse_chapter, read_chapter
 from bookext.read.kept import cache_path
 from bookext.read.numbers import with_numbers_cell
 
+from .chinese import say_there
+
 ITEM = re.compile(r"l\d+")  # the anchor of an item of the lecture
 
 
@@ -83,9 +85,10 @@ class CellRole(SphinxRole):
             return [], [message]
         shown: list[nodes.Node] = []
         for chapter, number in cells:
-            place = f"chapter {numbered_chapters().get(chapter.path, chapter.title)}, cell {number}"
+            place = say_there(self.env.app, self.env.docname, "chapter {chapter}, cell {cell}")
+            place = place.format(chapter=numbered_chapters().get(chapter.path, chapter.title), cell=number)
             url = chapter_url(self.env, chapter, f"cell-{number}")
-            shown += [nodes.Text("; ")] if shown else []
+            shown += [nodes.Text(say_there(self.env.app, self.env.docname, "; "))] if shown else []
             shown.append(nodes.reference("", place, internal=True, refuri=url))
         return shown, []
 
