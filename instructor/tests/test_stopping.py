@@ -52,7 +52,14 @@ def sandbox(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 # These two end with the time for the whole submission, after 84 s.
-LONG = ("a new cell without end", "loops in many processes")
+LONG = (
+    "a new cell without end",
+    "loops in many processes",
+    "a loop that ignores all signals",
+    "a line without end, slowly",
+    "stops its parents and itself",
+    "many empty arrays",
+)
 
 
 @pytest.mark.parametrize(
@@ -141,6 +148,7 @@ def test_deep_trees_are_removed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.rehearsal
 def test_without_isolation_processes_that_end_by_themselves_are_no_error(tmp_path: Path) -> None:
     unsafe = Sandbox(3, seconds=2)
     try:

@@ -130,7 +130,7 @@ def click(tab: Any, selector: str) -> None:
     rest(tab, tab.evaluate(link))
 
 
-@pytest.mark.parametrize("width", [WIDTHS[0], WIDTHS[-1]])
+@pytest.mark.parametrize("width", [WIDTHS[0], pytest.param(WIDTHS[-1], marks=pytest.mark.rehearsal)])
 @pytest.mark.parametrize("name", BROWSERS)
 def test_every_kind_of_link_arrives(site, browser, name, width):
     """From the contents, to a numbered formula, to a cell from the ledger, from a search, a shared figure; a second time too."""

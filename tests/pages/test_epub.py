@@ -38,6 +38,7 @@ def test_every_page_is_there_with_its_formulas_as_mathml(epub):
     assert shown == pictures and sum("still-" in name for name in pictures) >= 5
 
 
+@pytest.mark.rehearsal
 def test_the_same_site_gives_the_same_epub(epub, tmp_path):
     assert write_epub(SITE, tmp_path / "again.epub").read_bytes() == epub.read_bytes()
 

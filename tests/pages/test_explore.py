@@ -128,7 +128,7 @@ def test_it_works_in_its_page(site, browser, name):
 
 
 @pytest.mark.site
-@pytest.mark.parametrize("theme", ("light", "dark"))
+@pytest.mark.parametrize("theme", ("light", pytest.param("dark", marks=pytest.mark.rehearsal)))
 def test_it_is_accessible_and_fits(browser, name, theme):
     from axe_playwright_python.sync_playwright import Axe
 

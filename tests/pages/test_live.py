@@ -345,7 +345,7 @@ def test_presets_show_what_the_text_says(site, browser):
 
 
 @pytest.mark.site
-@pytest.mark.parametrize("scheme", ("light", "dark"))
+@pytest.mark.parametrize("scheme", ("light", pytest.param("dark", marks=pytest.mark.rehearsal)))
 @pytest.mark.parametrize("page", (live.PAGE, "book/02-explosion-relu"))
 def test_figure_is_accessible_and_quiet(site, browser, page, scheme):
     from axe_playwright_python.sync_playwright import Axe

@@ -194,7 +194,7 @@ def test_a_link_without_a_preview_is_followed_at_the_first_tap(site, phone):
 
 
 @pytest.mark.parametrize("width", [375, 1280])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.rehearsal)])
 def test_an_open_preview_is_accessible(site, browser, scheme, width):
     from axe_playwright_python.sync_playwright import Axe
 
