@@ -7,6 +7,7 @@ import re
 
 import pytest
 from bookext.check.twins import missing_pages, translated_pages
+from bookext.pages.chinese import share
 from bookext.read.book import book_pages, config
 from bookext.read.labels import labels
 from bookext.read.words import say
@@ -135,6 +136,17 @@ def test_links_of_the_chinese_site_are_whole():
                 anchors.setdefault(target, None)
                 anchors[target] = anchors[target] or Page(target).anchors
                 assert anchor in anchors[target], f"{name}: {link}"
+
+
+def test_a_page_that_is_kept_leads_where_it_led(tmp_path):
+    page, preview = tmp_path / "book" / "page.html", tmp_path / "_static" / "previews" / "book-page.js"
+    for path, text in ((page, '<img src="../_images/a.svg">'), (preview, "'<img src=&quot;@/_images/a.svg&quot;>'")):
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    for _ in range(2):
+        share(tmp_path)
+        assert page.read_text() == '<img src="../../_images/a.svg">'
+        assert preview.read_text() == "'<img src=&quot;@/../_images/a.svg&quot;>'"
 
 
 def test_the_chinese_site_repeats_no_files():

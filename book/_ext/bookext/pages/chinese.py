@@ -161,10 +161,14 @@ def languages(app: Sphinx, pagename: str) -> dict[str, Any]:
 
 
 def share(site: Path) -> None:
-    """Let the pages of the Chinese site take from the English one what is the same, and leave out the copies."""
+    """Let the pages of the Chinese site take from the English one what is the same, and leave out the copies.
+
+    A link that is one folder too short leads to the Chinese site's own; those of a page kept from the last build are long already.
+    """
     for path in [*site.rglob("*.html"), *site.glob("_static/previews/*.js")]:
+        own = "" if path.suffix == ".js" else "../" * (len(path.relative_to(site).parts) - 1)
         text = path.read_text("utf8")
-        if (shared := SHARED.sub(r"\1\2../", text)) != text:
+        if (shared := SHARED.sub(lambda link, own=own: link[0] + "../" * (link[2] == own), text)) != text:
             path.write_text(shared, "utf8")
 
 
