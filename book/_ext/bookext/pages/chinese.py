@@ -167,8 +167,12 @@ def share(site: Path) -> None:
     """
     for path in [*site.rglob("*.html"), *site.glob("_static/previews/*.js")]:
         own = "" if path.suffix == ".js" else "../" * (len(path.relative_to(site).parts) - 1)
+
+        def lengthened(link: re.Match[str], own: str = own) -> str:
+            return link[0] + "../" * (link[2] == own)
+
         text = path.read_text("utf8")
-        if (shared := SHARED.sub(lambda link, own=own: link[0] + "../" * (link[2] == own), text)) != text:
+        if (shared := SHARED.sub(lengthened, text)) != text:
             path.write_text(shared, "utf8")
 
 
