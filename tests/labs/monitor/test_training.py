@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -316,9 +316,10 @@ def test_a_training_step_that_is_a_method() -> None:
 # ----------------------------------------------------------------------------------------------------- two processes
 
 
-def _worker(rank: int, port: int, how: str, folder: str) -> None:
+def _worker(rank: int, how: str, folder: str) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    # they meet in a file: a store in one of the two would be gone when that one ends first, and the other waits for it
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     torch.manual_seed(0)
     model: nn.Module = mlp()
     if how == "DDP":
@@ -339,20 +340,21 @@ def _worker(rank: int, port: int, how: str, folder: str) -> None:
             optimizer.step()
             monitor.step()
     torch.save([report.to_dict() for report in monitor.history], f"{folder}/{rank}.pt")
+    dist.barrier()
     dist.destroy_process_group()
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["DDP", "FSDP2"])
 def test_two_processes(how: str, tmp_path: Path) -> None:
     """Each process reports its own half of the batch; weights and updates are those of the whole model, or of its shard."""
-    torch.multiprocessing.spawn(_worker, (free_port(), how, str(tmp_path)), nprocs=2)
+    both = torch.multiprocessing.spawn(_worker, (how, str(tmp_path)), nprocs=2, join=False)
+    deadline = time.monotonic() + 600
+    while not both.join(timeout=60):
+        if time.monotonic() > deadline:
+            for process in both.processes:
+                process.kill()
+            pytest.fail("the two processes wait for each other")
     torch.manual_seed(0)
     model, (x, y) = mlp(), batch()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
