@@ -3,7 +3,8 @@
     python -m bench              all of them
     python -m bench numerics     some of them; the others keep their place in the results
 
-A benchmark whose peer is missing says so in its place, and the exit status is 1.
+A benchmark whose peer is missing, or the GPU that it runs on, keeps what was measured before, or says so in its place; the exit
+status is 1.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from .table import PeerMissing, machine, shown
 
 RESULTS = Path(__file__).with_name("results.md")
-NAMES = ["book", "numerics", "monitor", "cases", "models", "grading", "cluster", "site", "live", "colab"]
+NAMES = ["book", "numerics", "monitor", "gpu", "cases", "models", "grading", "cluster", "site", "live", "colab"]
 OPENING = """# Measured side by side
 
 Written by `make bench`. Each row compares with what a user would use instead, in the same run, in turns; a ratio below 1 is in our favour.
@@ -44,6 +45,8 @@ def main(arguments: list[str]) -> int:
             rows = module.rows()
         except PeerMissing as reason:
             missing.append(f"{name}: {reason}")
+            if name in kept:
+                continue
             rows = [f"not measured: {reason}"]
         where = f"{module.__doc__.splitlines()[0]} Measured on {datetime.date.today():%Y-%m-%d}: {machine()}."
         kept[name] = shown(module.TITLE, where, rows) + "\n"

@@ -54,7 +54,7 @@ class Transformer(nn.Module):
         self.head = nn.Linear(256, 100)
 
     def forward(self, x: Tensor) -> Tensor:
-        mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1])
+        mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1], device=x.device)
         return self.head(self.encoder(self.embed(x), mask=mask, is_causal=True)).transpose(1, 2)
 
 
@@ -229,39 +229,49 @@ THEIRS: dict[str, tuple[Tool, str]] = {
 Make = Callable[[], tuple[nn.Module, Tensor, Tensor]]
 
 
-def ratios(make: Make, rounds: int, tools: dict[str, tuple[Tool, int]]) -> tuple[float, dict[str, list[float]]]:
-    """Seconds of a plain step, and for each tool the ratio to it in each round."""
+def ratios(
+    make: Make, rounds: int, tools: dict[str, tuple[Tool, int]], device: str = "cpu", times: int = 1
+) -> tuple[float, dict[str, list[float]]]:
+    """Seconds of a plain step, and for each tool the ratio to it in each round; so many times the steps of each tool."""
     torch.manual_seed(0)
     model, x, y = make()
+    model, x, y = model.to(device), x.to(device), y.to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
+
+    def now() -> float:
+        """CPU seconds; on a GPU seconds, once it has nothing left to do."""
+        if device == "cpu":
+            return time.process_time()
+        torch.cuda.synchronize()
+        return time.perf_counter()
 
     def loss(x: Tensor, y: Tensor) -> Tensor:
         return nn.functional.cross_entropy(model(x), y)
 
     def timed(steps: int, after: After | Trap = lambda: None) -> float:
-        """CPU seconds a step."""
-        start = time.process_time()
+        """Seconds a step."""
+        start = now()
         for _ in range(steps):
             optimizer.zero_grad()
             (after(loss, x, y) if isinstance(after, Trap) else loss(x, y)).backward()
             optimizer.step()
             if not isinstance(after, Trap):
                 after()
-        return (time.process_time() - start) / steps
+        return (now() - start) / steps
 
     found: dict[str, list[float]] = {name: [] for name in tools}
-    plain = [timed(3)]
+    plain = [timed(3 * times)]
     for _ in range(rounds):
         for name in random.sample(sorted(tools), len(tools)):
             tool, steps = tools[name]
             gc.collect()
-            before = timed(3)
+            before = timed(3 * times)
             with tool(model, optimizer) as after:
                 timed(
                     2, after
                 )  # the first also looks for symmetric weights, both fetch memory; of ten that follow, one is recorded
-                took = timed(steps, after)
-            plain += [before, timed(3)]
+                took = timed(steps * times, after)
+            plain += [before, timed(3 * times)]
             found[name].append(2 * took / (plain[-2] + plain[-1]))
     return statistics.median(plain), found
 

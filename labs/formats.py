@@ -41,7 +41,7 @@ Mode = Literal["product", "cast"]
 def _read(name: str, dtype: torch.dtype) -> NumberFormat:
     info = torch.finfo(dtype)
     probes = [2 * info.max, math.inf, *(math.ldexp(1.0, -k) for k in range(1075))]
-    past_max, inf, *powers = torch.tensor(probes, dtype=torch.float64).to(dtype).double().tolist()
+    past_max, inf, *powers = torch.tensor(probes, dtype=torch.float64, device="cpu").to(dtype).double().tolist()
     return NumberFormat(
         name=name,
         dtype=dtype,
@@ -88,7 +88,7 @@ def round_to(x: Tensor, format: Format) -> Tensor:
 
 
 def _round(x: float, fmt: NumberFormat) -> float:
-    return torch.tensor(x, dtype=torch.float64).to(fmt.dtype).double().item()
+    return torch.tensor(x, dtype=torch.float64, device="cpu").to(fmt.dtype).double().item()
 
 
 def _check(factor: float, format: Format, start: float, steps: int = 0) -> tuple[NumberFormat, float]:
@@ -163,7 +163,7 @@ def _first_step(
         raise ValueError(f"mode: expected 'product' or 'cast', got {mode!r}")
 
     def power(k: int) -> float:
-        return start * (torch.tensor(factor, dtype=torch.float64) ** k).item()
+        return start * (torch.tensor(factor, dtype=torch.float64, device="cpu") ** k).item()
 
     before, after = -1, 0  # double until the step is bracketed, then bisect
     while not reached(_round(power(after), fmt)):

@@ -143,7 +143,7 @@ def fixed_point(activation: str | Activation, sigma_w: float, sigma_b: float = 0
     _non_negative(sigma_w=sigma_w, sigma_b=sigma_b)
 
     def growth(q: float) -> float:  # q_map(q) / q - 1, without its checks: it is called a hundred times
-        m = float(_gauss_mean_square(sigma, torch.tensor(q, dtype=torch.float64)))
+        m = float(_gauss_mean_square(sigma, torch.tensor(q, dtype=torch.float64, device="cpu")))
         return (sigma_w**2 * m + sigma_b**2) / q - 1
 
     q, sign = 1.0, math.copysign(1, growth(1.0))
@@ -180,7 +180,7 @@ def chi_1(activation: str | Activation, sigma_w: float, sigma_b: float = 0.0) ->
     """
     q = min(max(fixed_point(activation, sigma_w, sigma_b), 1e-30), 1e30)  # the slope's limits at 0 and infinity
     slope = activations.get(activation).derivative
-    return sigma_w**2 * float(_gauss_mean_square(slope, torch.tensor(q, dtype=torch.float64)))
+    return sigma_w**2 * float(_gauss_mean_square(slope, torch.tensor(q, dtype=torch.float64, device="cpu")))
 
 
 def depth_scale(activation: str | Activation, sigma_w: float, sigma_b: float = 0.0) -> float:

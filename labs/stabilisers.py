@@ -36,7 +36,7 @@ def _tensors(grads: Grads, error_if_nonfinite: bool = True) -> list[Tensor]:
 def _total_norm(tensors: list[Tensor]) -> Tensor:
     """The 2-norm of all entries together, in float64; 0 for an empty list, as in torch."""
     norms = [torch.linalg.vector_norm(grad, dtype=torch.float64) for grad in tensors]
-    return torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros((), dtype=torch.float64)
+    return torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros((), dtype=torch.float64, device="cpu")
 
 
 @torch.no_grad()
@@ -148,7 +148,7 @@ def choose_loss_scale(grads: Grads, format: Format = "fp16", *, share: float = 1
         raise ValueError(f"share: expected a number in (0, 1], got {share}")
     fmt = get_format(format)
     entries = [grad.detach().double().abs().flatten() for grad in _tensors(grads)]
-    sizes = torch.cat(entries) if entries else torch.zeros(0)
+    sizes = torch.cat(entries) if entries else torch.zeros(0, device="cpu")
     sizes = sizes[sizes > 0].sort().values
     if len(sizes) == 0:
         raise ValueError("grads: expected an entry that is not 0, got none")

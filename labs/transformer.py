@@ -89,7 +89,7 @@ def entropy_rate(P: Tensor) -> float:
     >>> round(entropy_rate(torch.full((4, 4, 4), 0.25, dtype=torch.float64)) / math.log(4), 6)
     1.0
     """
-    pairs = torch.full(P.shape[:2], 1 / P.shape[0] ** 2, dtype=P.dtype)
+    pairs = torch.full(P.shape[:2], 1 / P.shape[0] ** 2, dtype=P.dtype, device=P.device)
     for _ in range(200):  # mixes within a few steps: every P[a, b, c] is positive
         pairs = torch.einsum("ab,abc->bc", pairs, P)
     return (pairs[..., None] * torch.special.entr(P)).sum().item()

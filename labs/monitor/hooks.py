@@ -342,13 +342,13 @@ class Hooks:
         with torch.no_grad():
             parts = [(x := _real(local(W))).reshape(-1)[:: max(1, x.numel() // 256) | 1] for W in self.gates.values()]
             self.sizes = [len(part) for part in parts]
-            return wide(torch.cat(parts)) if parts else torch.zeros(0, dtype=torch.float64)
+            return wide(torch.cat(parts)) if parts else torch.zeros(0, dtype=torch.float64, device="cpu")
 
     def _changes(self) -> tuple[dict[str, tuple[float, float]], dict[str, float]]:
         """Of each weight's sample the squares and those of its change; and what the first usually are."""
         self.after = self._sample_weights()
         old, new = self.before, self.after
-        part = torch.repeat_interleave(torch.tensor(self.sizes, dtype=torch.int64)).to(old.device)
+        part = torch.repeat_interleave(torch.tensor(self.sizes, dtype=torch.int64, device="cpu")).to(old.device)
         sums = old.new_zeros(2, len(self.sizes)).index_add_(1, part, torch.stack([old**2, (new - old) ** 2])).tolist()
         squares = dict(zip(self.gates, zip(*sums, strict=True), strict=True))
         fans = [max(1, p.numel() // len(p)) if p.ndim >= 2 else 1 for p in self.gates.values()]

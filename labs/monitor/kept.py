@@ -21,8 +21,8 @@ def module_name(name: str) -> str:
 
 
 def tensors(tree: Any) -> list[Tensor]:
-    """The tensors in a nest of containers; of a sparse one, its values."""
-    found = [t for t in tree_leaves(tree) if isinstance(t, Tensor) and not t.is_nested]
+    """The tensors in a nest of containers that have numbers; of a sparse one, its values."""
+    found = [t for t in tree_leaves(tree) if isinstance(t, Tensor) and not t.is_nested and not t.is_meta]
     return [t.detach()._values() if t.is_sparse else t for t in found if t.layout in (torch.strided, torch.sparse_coo)]
 
 

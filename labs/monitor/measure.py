@@ -36,7 +36,7 @@ def wide(x: Tensor) -> Tensor:
 
 def spread(numel: int) -> Tensor:
     """Places of the sample, shape (1024,): all over the tensor, and each unit, in a width unknown here, about equally often."""
-    j = torch.arange(_SAMPLE, dtype=torch.float64)
+    j = torch.arange(_SAMPLE, dtype=torch.float64, device="cpu")
     if numel < 16 * _SAMPLE:  # one entry of each stretch, by the golden ratio
         return ((j + j * 0.6180339887498949 % 1) * (numel / _SAMPLE)).long()
     stride = -(-numel // _SAMPLE)
@@ -147,8 +147,8 @@ def numbers_of(records: Sequence[Reading], kinds: Mapping[str, str], scale: floa
     """Of each record: entries, mean, variance, largest, shares of zero and saturated, beyond and lost in three formats."""
     S = torch.cat([r.sample for r in records]).view(-1, _SAMPLE)
     S = S.float() if S.dtype.itemsize < 4 else S
-    numel = torch.tensor([r.numel for r in records], dtype=torch.float64)
-    back = torch.tensor([r.backward for r in records])
+    numel = torch.tensor([r.numel for r in records], dtype=torch.float64, device="cpu")
+    back = torch.tensor([r.backward for r in records], device="cpu")
     factor = torch.where(back, 1 / scale, 1.0)
     if scale != 1:
         S.mul_(factor.to(S)[:, None])
@@ -194,7 +194,7 @@ def _make_exact(numbers: Tensor, records: Sequence[Reading], factor: Sequence[fl
         variance = sum(squares) / r.numel - mean**2
         if math.isfinite(variance) and variance >= max(0.01 * mean**2, 1e-30 * (not r.backward)):
             row[:2] = (shift + mean) * f, max(variance, 0.0) * f**2
-    numbers[:, :3] = torch.tensor(rows, dtype=torch.float64)
+    numbers[:, :3] = torch.tensor(rows, dtype=torch.float64, device="cpu")
 
 
 def pool(rows: Sequence[Sequence[float]]) -> dict[str, Any]:

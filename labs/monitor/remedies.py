@@ -193,7 +193,7 @@ def _eps(optimizer: Any, parameters: Sequence[Tensor]) -> tuple[torch.dtype | No
     numbers = _numbers(optimizer, "eps")
     smallest = min(numbers, default=1.0)
     formats = (p.dtype for p in parameters if p.is_floating_point())
-    lost = next((dtype for dtype in formats if not torch.tensor(smallest, dtype=dtype)), None)
+    lost = next((dtype for dtype in formats if not torch.tensor(smallest, dtype=dtype, device="cpu")), None)
     larger = 1e-4 if lost in (torch.float16, None) else 1e-8
     why = f"is 0 in {str(lost)[6:]}" if lost else "is too small for a gradient that vanishes"
     masters = ", or keep the weights in float32" if lost == torch.float16 else ""

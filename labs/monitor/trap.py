@@ -4,7 +4,8 @@ A step whose loss or gradient is bad is noticed before the optimizer's update, s
 began with: nothing needs to be copied for it but random state and small buffers. An update that spoils the weights is noticed too
 late, in the loss of the next step. For it weights and optimizer are copied every so many steps, and the batches since are kept: the
 steps since the copy are run again, up to the one that goes wrong. So it does not matter that of large gradients only one is looked
-at in each step: the others are seen by what they do. That keeps the cost near 1 % of a step on the CPU; a GPU waits once in each.
+at in each step: the others are seen by what they do. That keeps the cost near 1 % of a step on the CPU; a GPU waits once in each,
+and what a scaler refuses there is noticed when the next step begins.
 
 Infinities inside the model, masks and others, do not matter: only loss, gradients and weights are looked at.
 """
@@ -168,13 +169,10 @@ class Trap:
 
     def __exit__(self, *exception: object) -> None:
         try:
-            if (
-                exception[0] is None
-                and not self._asleep
-                and self._steps[-1].updated
-                and any(map(nonfinite, self._parameters))
-            ):
-                self._caught()  # the last update
+            last = self._steps[-1]
+            spoilt = last.updated and any(map(nonfinite, self._parameters))
+            if exception[0] is None and not self._asleep and (spoilt or (self.scaler and self._lost(last))):
+                self._caught()  # the last update, or one that was refused
         finally:
             self._handle.remove()
             self._steps, self._copy = [_Step()], None
@@ -296,10 +294,17 @@ class Trap:
         ):  # gradients may add up over several passes
             return
         self._skips += 1
-        if self._skips >= self._patience:
+        if self._lost(step):
+            self._caught()
+        elif self._skips >= self._patience:
             self._patience *= 2
             self._caught(skipped=True)
         self._close()
+
+    def _lost(self, step: _Step) -> bool:
+        """Whether a loss on a GPU is not finite, of a step whose update the scaler has refused: no scale makes it so."""
+        losses = [one.loss for one in step.passes if one.loss is not None and not one.loss.is_cpu]
+        return not step.updated and any(map(nonfinite, losses))
 
     # --------------------------------------------------------------------------------------------------- what is done
 
