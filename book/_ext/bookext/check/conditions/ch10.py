@@ -11,7 +11,7 @@ CLAIMS: dict[str, Conditions] = {
     "tf-post-level": Conditions(holds={"width": ("_ // 2", "2 * _"), "stream.depth": ("_ // 2",)}, beyond={"stream.depth": ("2 * _",)}),
     "tf-narrow": Conditions(holds={"narrow": ("_ // 2",)}, beyond={"narrow": ("2 * _",), "stream.depth": ("_ // 2", "2 * _")}),
     "tf-finite": Conditions(holds={"few": ("2 * _",)}, beyond={"narrow": ("_ // 2", "2 * _"), "stream.depth": ("_ // 2", "2 * _")}),
-    "tf-top": Conditions(beyond={"deep": ("_ // 2", "2 * _"), "residual.n": ("_ // 2", "2 * _")}),
+    "tf-top": Conditions(beyond={"deep": ("_ // 2", "2 * _")}),
     "tf-warmup": Conditions(
         share=0.5,
         beyond={"adam_run.rate": ("_ / 3", "3 * _"), "adam_run.depth": ("_ // 2",), "adam_run.steps": ("2 * _",)}),
