@@ -167,6 +167,14 @@ def test_a_new_salt_reaches_the_chinese_homework_and_makes_nothing_stale(name, d
     assert faults(page, changed, made) == [] == stale(changed, made, kept) and kept == before
 
 
+def test_named_pages_alone_are_kept_up(monkeypatch, capsys):
+    """As ``make homework`` does it, which is no matter of the other pages."""
+    page, kept = ROOT / "book" / "homework" / "hw4.md", []
+    monkeypatch.setattr(twins, "keep", lambda page, lines: kept.append((page, lines)))
+    assert twins.main(["--drift", str(page), str(ROOT / "book" / "homework" / "hw9.md")]) == 0
+    assert kept == [(page, kept_of(page).read_text("utf8").splitlines())] and capsys.readouterr().out == ""
+
+
 @pytest.mark.parametrize(
     "old, new, listed",
     [
