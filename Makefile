@@ -85,15 +85,17 @@ drift: $(READY)  ## carry code, numbers and formulas into the Chinese pages; lis
 notebooks: $(READY)  ## write each chapter's .ipynb anew
 	@$(RUN) bookext.notebook.generator
 
-homework: $(READY)  ## write the students' homework pages and their .ipynb from the masters (instructors)
+homework: $(READY)  ## write the students' homework pages and their .ipynb from the masters, and their code into the Chinese (instructors)
 	@test -d instructor || { echo 'The masters are not in this copy: the homework pages are as the instructor released them.' >&2; exit 1; }
 	@$(RUN) instructor.release
+	@$(RUN) bookext.check.twins --drift book/homework/*.md
 	@$(RUN) bookext.notebook.generator
 
 term: $(READY)  ## a new term's own numbers: make term SALT=2027-spring (instructors)
 	@test -d instructor || { echo 'The masters are not in this copy: a term begins in the private one.' >&2; exit 1; }
 	@$(RUN) instructor.term "$$SALT"
 	@$(RUN) instructor.release
+	@$(RUN) bookext.check.twins --drift book/homework/*.md
 	@$(RUN) bookext.notebook.generator
 
 address: $(READY)  ## for a fork: make address URL=https://github.com/you/name [TAG=v0.1.0] [SITE=…] [AUTHOR=…]

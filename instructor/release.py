@@ -37,7 +37,7 @@ PUBLIC = (
     "labs/*.py", "tests/*.py", "tests/*.txt", "bench/*.py", "bench/requirements.txt", "bench/results.md", "book/references.bib",
     "book/_ext/*.py", "book/_ext/*.js", "book/_ext/*.html", "book/_ext/*.conf", "book/_ext/*.toml", "book/_ext/*.css",
     "book/_ext/skeleton/chapter.md",
-    "book/_stress/*.json", "book/zh/*.md", "book/zh/kept/*.txt", "book/zh/words.po",
+    "book/_stress/*.json", "book/zh/kept/*.txt", "book/zh/words.po",
     "book/_static/*.css", "book/_static/*.js", "book/_static/*.svg", "book/_static/*.png",
     "book/_static/*.woff2", "book/_static/*.mjs", "book/_static/*/LICENSE", "book/_static/*/VERSION", "book/_static/pyodide/*",
     "book/_static/katex/first/*",
@@ -175,9 +175,12 @@ def stale(master: Path) -> str | None:
 
 
 def is_public(name: str, pages: set[str]) -> bool:
-    """Whether a tracked file is on the list of what is public; ``pages`` are those of _toc.yml, without their ending."""
+    """Whether a tracked file is on the list of what is public; ``pages`` are those of _toc.yml, without their ending.
+
+    What is Chinese is public where its English is."""
     stem, _, ending = name.rpartition(".")
-    return (ending in ("md", "ipynb") and stem in pages) or any(fnmatchcase(name, pattern) for pattern in PUBLIC)
+    known = stem in pages or stem.replace("book/zh/", "book/", 1) in pages
+    return (ending in ("md", "ipynb") and known) or any(fnmatchcase(name, pattern) for pattern in PUBLIC)
 
 
 def public_tree(target: Path, root: Path = ROOT) -> tuple[int, list[str]]:

@@ -151,6 +151,7 @@ def test_a_term_is_released_and_tested_as_it_says(tmp_path):
     for command in (
         ["-m", "instructor.term", "2040-autumn"],
         ["-m", "instructor.release"],
+        ["-m", "bookext.check.twins", "--drift", *(f"book/homework/{name}.md" for name in HOMEWORKS)],
         ["-m", "bookext.notebook.generator"],
         ["-m", "instructor.release", "--check"],
         ["-m", "bookext.notebook.generator", "--check"],
@@ -159,4 +160,5 @@ def test_a_term_is_released_and_tested_as_it_says(tmp_path):
     ):  # fmt: skip
         done = subprocess.run([sys.executable, *command], cwd=copy, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
-    assert all('salt="2040-autumn"' in page.read_text("utf8") for page in (copy / "book/homework").glob("hw*.md"))
+    pages = [*(copy / "book/homework").glob("hw*.md"), *(copy / "book/zh/homework").glob("hw*.md")]
+    assert all('salt="2040-autumn"' in page.read_text("utf8") for page in pages)

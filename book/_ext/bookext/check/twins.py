@@ -1,31 +1,34 @@
 """An English page and its Chinese twin say the same: the same blocks, code, formulas, numbers, references and claims.
 
     python -m bookext.check.twins                   compare; exit status 1 where one says what the other does not
-    python -m bookext.check.twins --drift           carry over what needs no translator, and list the blocks that do
+    python -m bookext.check.twins --drift [PAGES]   carry over what needs no translator, and list the blocks that do
     python -m bookext.check.twins --done PAGES      these Chinese pages now translate their English pages as they stand
 
-A block whose English has changed since it was translated is *stale*: it is listed, and the page says so. Code, numbers and
-formulas are no matter of language; they must be equal at all times, and ``--drift`` writes them.
+A block whose English has changed since it was translated is *stale*: it is listed, and the page says so. Code, its options,
+numbers and formulas are no matter of language; they must be equal at all times, and ``--drift`` writes them. So a cell is stale
+for its comments and its figure's words alone, and a new salt in the homework makes nothing stale.
 """
 
 import argparse
 import ast
-import io
 import re
 import sys
-import tokenize
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from functools import lru_cache
 from itertools import zip_longest
 from pathlib import Path
 
 from bookext.read.blocks import (
+    CELL,
     CHINESE,
+    DESCRIPTION,
+    SHOWN,
     WORDS,
     Block,
     blocks,
+    comments,
     kept_line,
     kept_of,
     translated_from,
@@ -38,9 +41,6 @@ ROLE = re.compile(r"\{([\w:-]+)\}`([^`]+)`")
 CODE = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)")
 FORMULA = re.compile(r"(?<![\\$])\$(?!\$)(.+?)(?<!\\)\$", re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-CELL = re.compile(
-    r"([^\n]*\n)((?:---\n.*?\n---\n|(?::\w+:[^\n]*\n)*)\n?)(.*)(\n```)", re.DOTALL
-)  # fence, options, code
 FIGURES = re.compile(r"(?<![A-Za-z\d.])\d+(?:[.,]\d+)*")
 COUNTED = {  # how English writes numbers in words
     "0": "zero", "1": "one first once", "2": "two second twice both half", "3": "three third", "4": "four fourth quarter",
@@ -110,15 +110,16 @@ def terms(english: str, chinese: str) -> Iterator[str]:
         )  # the English quotes some, as the lecture's own
 
 
-def prose(english: str, chinese: str) -> Iterator[str]:
-    """What one text states and the other does not."""
+def prose(english: str, chinese: str, waits: bool = False) -> Iterator[str]:
+    """What one text states and the other does not; while it waits for its translator, its terms are not looked at."""
     e, c = atoms(english), atoms(chinese)
     yield from (f"{one} is missing" for one in (e - c).elements())
     yield from (f"{one} is not in the English" for one in (c - e).elements())
     yield from (f"the number {one} is missing" for one in sorted(figures(english) - figures(chinese)))
     extra = figures(chinese) - figures(english) - counted(english)
     yield from (f"the number {one} is not in the English" for one in sorted(extra))
-    yield from terms(*(CODE.sub(" ", ROLE.sub(shown, text)) for text in (english, chinese)))
+    if not waits:
+        yield from terms(*(CODE.sub(" ", ROLE.sub(shown, text)) for text in (english, chinese)))
 
 
 def bare_code(source: str) -> str:
@@ -154,19 +155,19 @@ def cells_differ(english: Cell, chinese: Cell) -> Iterator[str]:
         yield from (f"{key}: {what}" for what in prose(text, words_of(chinese)[key]))
 
 
-def differ(english: Block, chinese: Block) -> Iterator[tuple[int, str]]:
+def differ(english: Block, chinese: Block, waits: bool = False) -> Iterator[tuple[int, str]]:
     """What differs between two blocks, with the line of the Chinese one; code cells apart."""
     if english.kind != chinese.kind:
         yield chinese.line, f"{chinese.kind} stands for {english.kind} at line {english.line} of the English"
         return
     if english.frame != chinese.frame:
         yield chinese.line, f"{chinese.kind}: {chinese.frame!r} stands for {english.frame!r}"
-    yield from ((chinese.line, what) for what in prose(english.said, chinese.said))
+    yield from ((chinese.line, what) for what in prose(english.said, chinese.said, waits))
     for e, c in zip_longest(english.inner, chinese.inner):
         if e is None or c is None:
             yield chinese.line, f"{chinese.kind}: {len(chinese.inner)} blocks in it, {len(english.inner)} in English"
             return
-        yield from differ(e, c)
+        yield from differ(e, c, waits)
 
 
 Pairs = list[tuple[Block, Block]]
@@ -183,17 +184,18 @@ def pairs(english: str, chinese: str) -> Pairs | str:
     return list(zip(ours, theirs, strict=True))
 
 
-def faults(page: Path, english: str, chinese: str) -> list[str]:
-    """Where the Chinese of a page says something else than the English, each as ``line: what``."""
+def faults(page: Path, english: str, chinese: str, kept: Sequence[str] = ()) -> list[str]:
+    """Where the Chinese of a page says something else than the English, each as ``line: what``; ``kept`` says which blocks are stale."""
     both = pairs(english, chinese)
     if isinstance(both, str):
         return [both]
-    found = [f"{line}: {what}" for e, c in both for line, what in differ(e, c)]
+    waiting = {c.line for _, c in stale(english, chinese, kept)} if len(kept) == len(both) else set()
+    found = [f"{line}: {what}" for e, c in both for line, what in differ(e, c, c.line in waiting)]
     cells = zip(parse_chapter(english, page).code, parse_chapter(chinese, translation_of(page)).code, strict=True)
     return found + [f"{c.line}: {what}" for e, c in cells for what in cells_differ(e, c)]
 
 
-def stale(english: str, chinese: str, kept: list[str]) -> Pairs:
+def stale(english: str, chinese: str, kept: Sequence[str]) -> Pairs:
     """The blocks whose English is not the one that was translated, each with its Chinese."""
     both = pairs(english, chinese)
     return (
@@ -211,7 +213,7 @@ def texts(page: Path) -> tuple[str, str, list[str]]:
 def problems(page: Path) -> list[str]:
     """What is wrong with the Chinese of a page, each as ``file:line: what``."""
     english, chinese, kept = texts(page)
-    found = [f"{display_path(translation_of(page))}:{fault}" for fault in faults(page, english, chinese)]
+    found = [f"{display_path(translation_of(page))}:{fault}" for fault in faults(page, english, chinese, kept)]
     if not found and len(kept) != len(blocks(chinese)):
         found.append(f"{display_path(kept_of(page))}: not a line for each block; make drift writes it")
     return found
@@ -227,17 +229,12 @@ def missing_pages() -> list[Path]:
     return [page for page in book_pages() if not translation_of(page).exists()]
 
 
-def report() -> list[str]:
-    """What is wrong in all twins."""
-    return [problem for page in translated_pages() for problem in problems(page)]
+def report(pages: list[Path] | None = None) -> list[str]:
+    """What is wrong in the twins of these pages, or of all."""
+    return [problem for page in (translated_pages() if pages is None else pages) for problem in problems(page)]
 
 
 # ---- Keeping up with the English
-
-
-def comments(source: str) -> list[tokenize.TokenInfo]:
-    """The comments of a cell."""
-    return [t for t in tokenize.generate_tokens(io.StringIO(source).readline) if t.type == tokenize.COMMENT]
 
 
 def with_comments_of(english: str, chinese: str) -> str:
@@ -246,10 +243,7 @@ def with_comments_of(english: str, chinese: str) -> str:
     >>> print(with_comments_of("x = 2  # two", "x = 1  # 二"))
     x = 2  # 二
     """
-    try:
-        ours, theirs = comments(english), comments(chinese)
-    except (tokenize.TokenError, IndentationError):
-        return english
+    ours, theirs = comments(english), comments(chinese)
     lines = english.split("\n")
     for own, other in zip(ours, theirs, strict=False) if len(ours) == len(theirs) else ():
         row, column = own.start
@@ -257,15 +251,25 @@ def with_comments_of(english: str, chinese: str) -> str:
     return "\n".join(lines)
 
 
+def for_nobody(block: Block) -> bool:
+    """Whether a block is the same in every language: a formula, a cell without comments, a front matter without a description."""
+    return block.kind == "equation" or not block.translated
+
+
 def carried(english: Block, chinese: Block) -> str:
-    """The Chinese block with the code, the numbers and the formulas of the English one."""
-    if english.kind == "equation":
+    """The Chinese block with the code, its options, the numbers and the formulas of the English one."""
+    if for_nobody(english):
         return english.text
     text = chinese.text
+    if english.kind == "front matter":
+        own = DESCRIPTION.search(text)
+        return DESCRIPTION.sub(lambda m: own[0] if own else m[0], english.text)
     if english.kind == "code cell":
         e, c = (CELL.fullmatch(block.text) for block in (english, chinese))
         if e and c:
-            text = c[1] + c[2] + with_comments_of(e[3], c[3]) + c[4]
+            told = {m[2]: m[0] for m in SHOWN.finditer(c[2])}
+            options = SHOWN.sub(lambda m: told.get(m[2], m[0]), e[2])
+            text = e[1] + options + with_comments_of(e[3], c[3]) + e[4]
     numbers = {target.strip(): literal for literal, target in NUM.findall(english.text)}
     return NUM.sub(lambda m: f"{{num}}`{numbers.get(m[2].strip(), m[1])}<{m[2]}>`", text)
 
@@ -280,10 +284,10 @@ def drift(page: Path) -> tuple[str, list[str]]:
         for block, at in zip(ours[b1:b2], range(a1, a1 + b2 - b1), strict=True):
             if at < a2 and theirs[at].kind == block.kind:
                 made.append(carried(block, theirs[at]))
-                lines.append(kept_line(block) if tag == "equal" or block.kind == "equation" else known[at])
+                lines.append(kept_line(block) if tag == "equal" or for_nobody(block) else known[at])
             else:  # new: in English until somebody translates it
                 made.append(block.text)
-                lines.append(f"{'-' * 10} {kept_line(block)[11:]}")
+                lines.append(kept_line(block) if for_nobody(block) else f"{'-' * 10} {kept_line(block)[11:]}")
     return "\n\n".join(made) + "\n", lines
 
 
@@ -293,9 +297,9 @@ def keep(page: Path, lines: list[str]) -> None:
     kept_of(page).write_text("\n".join(lines) + "\n", "utf8")
 
 
-def list_drift() -> None:
-    """Carry over what needs no translator in every page, then name what does."""
-    for page in translated_pages():
+def list_drift(pages: list[Path]) -> None:
+    """Carry over what needs no translator in these pages, then name what does."""
+    for page in pages:
         text, lines = drift(page)
         if text != translation_of(page).read_text("utf8"):
             translation_of(page).write_text(text, "utf8")
@@ -305,14 +309,16 @@ def list_drift() -> None:
             print(
                 f"{display_path(translation_of(page))}:{chinese.line}: {english.kind} of {display_path(page)}:{english.line} has changed"
             )
-    print(*(f"{display_path(page)}: not translated" for page in missing_pages()), sep="\n")
 
 
 def main(arguments: list[str]) -> int:
     """Compare, or keep up."""
     parser = argparse.ArgumentParser(prog="bookext.check.twins", description="An English page and its Chinese twin.")
     parser.add_argument(
-        "--drift", action="store_true", help="carry over code, numbers and formulas; list what is stale"
+        "--drift",
+        type=Path,
+        nargs="*",
+        help="carry code, numbers and formulas over from these English pages, or from all; list what is stale",
     )
     parser.add_argument(
         "--done", type=Path, nargs="*", default=[], help="Chinese pages that translate the English of now"
@@ -321,9 +327,14 @@ def main(arguments: list[str]) -> int:
     for path in given.done:
         page = CHINESE.parent / path.resolve().relative_to(CHINESE)
         keep(page, [kept_line(block) for block in blocks(page.read_text("utf8"))])
-    if given.drift:
-        list_drift()
-    print("\n".join(wrong := report()))
+    named = {path.resolve() for path in given.drift or ()}
+    pages = [page for page in translated_pages() if page in named or not named]
+    if given.drift is not None:
+        list_drift(pages)
+        if not named:
+            print(*(f"{display_path(page)}: not translated" for page in missing_pages()), sep="\n")
+    if wrong := report(pages):
+        print(*wrong, sep="\n")
     return bool(wrong)
 
 

@@ -5,7 +5,9 @@ heading, the name and the options of a directive, an equation, the shape of a li
 """
 
 import hashlib
+import io
 import re
+import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,11 @@ CHINESE = ROOT / "book" / "zh"
 DIRECTIVE = re.compile(r"^(?P<fence>`{3,}|~{3,}|:{3,})\s*(?:\{(?P<name>[\w:-]+)\}\s*(?P<title>.*)|[\w+-]*\s*)$")
 OPTION = re.compile(r"^:[\w-]+:(\s|$)")
 ITEM = re.compile(r"^([-*+]|\d+[.)])\s")
+CELL = re.compile(
+    r"([^\n]*\n)((?:---\n.*?\n---\n|(?::\w+:[^\n]*\n)*)\n?)(.*)(\n```)", re.DOTALL
+)  # fence, options, code
+DESCRIPTION = re.compile(r"(?<=description: ).*")  # of a page, in its front matter
+SHOWN = re.compile(r"^( +)(alt|caption): .*(?:\n\1 .*)*", re.MULTILINE)  # a figure's words, in the options of its cell
 TITLED = {"admonition", "dropdown", "exercise"}  # elsewhere the words behind a directive's name are for the machine
 WORDS = re.compile(r"\\text\{[^{}]*\}")  # a formula's words are translated
 
@@ -33,8 +40,27 @@ class Block:
     inner: tuple["Block", ...] = ()
 
     @property
+    def translated(self) -> str:
+        """What a person translates of it. Of code that is its comments and its figure's words; the rest is compared at all times."""
+        if self.kind == "front matter":
+            return "\n".join(DESCRIPTION.findall(self.text))
+        if self.kind == "code cell" and (cell := CELL.fullmatch(self.text)):
+            return "\n".join(
+                [*(" ".join(m[0].split()) for m in SHOWN.finditer(cell[2])), *(c.string for c in comments(cell[3]))]
+            )
+        return self.text
+
+    @property
     def fingerprint(self) -> str:
-        return hashlib.sha256(self.text.encode()).hexdigest()[:10]
+        return hashlib.sha256(self.translated.encode()).hexdigest()[:10]
+
+
+def comments(source: str) -> list[tokenize.TokenInfo]:
+    """The comments of a cell; none of code that cannot be read."""
+    try:
+        return [t for t in tokenize.generate_tokens(io.StringIO(source).readline) if t.type == tokenize.COMMENT]
+    except (tokenize.TokenError, IndentationError):
+        return []
 
 
 def blocks(text: str) -> list[Block]:
@@ -43,7 +69,7 @@ def blocks(text: str) -> list[Block]:
     if lines[:1] == ["---"]:
         start = lines.index("---", 1) + 1
         front = "\n".join(lines[:start])
-        found.append(Block("front matter", front, 1, re.sub(r"(description:).*", r"\1", front), ""))
+        found.append(Block("front matter", front, 1, DESCRIPTION.sub("", front), ""))
     return [*found, *_split(lines[start:], start + 1)]
 
 
