@@ -93,6 +93,21 @@ def test_a_word_that_the_english_quotes_may_stand():
     assert not [*twins.terms("the chain rule (链导法则)", "链式法则，即链导法则")]
 
 
+@pytest.mark.parametrize(
+    "old, new, what",
+    [
+        ("automodule:: labs.nets", "automodule:: labs.init", ".. automodule:: labs.nets is missing"),
+        ("   :exclude-members: Origin,", "   :exclude-members:", ":exclude-members: find_nonfinite_origin"),
+        ("{labs-wheel}`labs的wheel`", "labs的wheel", "{labs-wheel}`…` is missing"),
+    ],
+)
+def test_directives_in_another_markup_are_the_same(old, new, what):
+    page = ROOT / "book/appendix/labs.md"
+    english, chinese, _ = texts(page)
+    assert old in chinese and faults(page, english, chinese) == []
+    assert any(what in fault for fault in faults(page, english, chinese.replace(old, new, 1)))
+
+
 def test_a_block_changed_in_english_alone_is_listed():
     """It is no fault: a writer of English need not know Chinese. The page says so."""
     english, chinese, kept = texts(PAGE)

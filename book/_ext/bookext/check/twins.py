@@ -38,6 +38,7 @@ ROLE = re.compile(r"\{([\w:-]+)\}`([^`]+)`")
 CODE = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)")
 FORMULA = re.compile(r"(?<![\\$])\$(?!\$)(.+?)(?<!\\)\$", re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+RST = re.compile(r"^ *(?:\.\. [\w:]+:: .*| :[\w-]+:.*)$", re.MULTILINE)  # a directive in reStructuredText, its options
 CELL = re.compile(
     r"([^\n]*\n)((?:---\n.*?\n---\n|(?::\w+:[^\n]*\n)*)\n?)(.*)(\n```)", re.DOTALL
 )  # fence, options, code
@@ -50,14 +51,15 @@ COUNTED = {  # how English writes numbers in words
     "100": "hundred hundredth", "1000": "thousand",
 }  # fmt: skip
 EXPLICIT = {"ref", "numref", "doc", "eq"}  # a text may stand before their target
+WORDED = {"labs-wheel"}  # has a text and no target
 
 
 def atoms(text: str) -> Counter[str]:
     """What a text refers to and states, whatever its language: roles, links, code; formulas count once."""
-    found: Counter[str] = Counter()
+    found: Counter[str] = Counter(RST.findall(text))
     for name, body in ROLE.findall(text):
         target = body.partition("<")[2].rstrip(">") if name in EXPLICIT and "<" in body else body
-        found[f"{{{name}}}`{target}`"] += 1
+        found[f"{{{name}}}`{'…' if name in WORDED else target}`"] += 1
     text = ROLE.sub(" ", text)
     found |= Counter(dict.fromkeys((code[0] for code in CODE.finditer(text)), 1))
     text = CODE.sub(" ", text)
@@ -118,7 +120,7 @@ def prose(english: str, chinese: str) -> Iterator[str]:
     yield from (f"the number {one} is missing" for one in sorted(figures(english) - figures(chinese)))
     extra = figures(chinese) - figures(english) - counted(english)
     yield from (f"the number {one} is not in the English" for one in sorted(extra))
-    yield from terms(*(CODE.sub(" ", ROLE.sub(shown, text)) for text in (english, chinese)))
+    yield from terms(*(CODE.sub(" ", ROLE.sub(shown, RST.sub(" ", text))) for text in (english, chinese)))
 
 
 def bare_code(source: str) -> str:
