@@ -153,7 +153,7 @@ def test_chinese_is_written_as_chinese(name):
         if block.kind in {"front matter", "equation", "code cell", "literal"}:
             continue
         for line in block.text.splitlines():
-            for other in (twins.ROLE, twins.CODE, twins.FORMULA):
+            for other in (twins.ROLE, twins.CODE, twins.FORMULA, twins.LINK):
                 line = other.sub("¤", line)
             found += re.findall(r".{0,6}(?:[\u4e00-\u9fff][,;:!?()]|[,;!?()][\u4e00-\u9fff]).{0,6}", line)
             found += re.findall(

@@ -19,7 +19,7 @@ from bookext.read.claims import claims_of, deciding_pages, decisions_of
 from .chinese import say_there
 
 LEDGER = "book/appendix/ledger"
-UNTRIED = "not yet tried in other conditions"
+AS_PRINTED, UNTRIED = "as printed", "not yet tried in other conditions"
 
 
 @cache
@@ -29,9 +29,9 @@ def result_of(name: str) -> tuple[str, str]:
     conditions = conditions_of(number_of(chapter))[0].get(name)
     record = read_records(chapter).get(name)
     if conditions is None:
-        return "as printed", UNTRIED
+        return AS_PRINTED, UNTRIED
     plan, _ = plan_of(slice_of(chapter, decision.cell), name, conditions)
-    stands_for = together([*plan.holds]) or "as printed"
+    stands_for = together([*plan.holds]) or AS_PRINTED
     if conditions.share < 1:
         stands_for += f", in {conditions.share:.0%} of the draws".replace("%", " %")
     return stands_for, words(record, plan) if record else UNTRIED

@@ -17,19 +17,22 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
 from bookext.check.ledger import ITEM, bound_names, counts, kind_of, used_names
+from bookext.read.blocks import translation_of
 from bookext.read.book import ROOT, executed_pages, numbered_chapters
 from bookext.read.chapter import ATTRIBUTES, TARGET, Chapter, Equation, Number, read_chapter
 from bookext.read.kept import digest, files, remembered
 from bookext.read.labels import citation, cited, labels
 from bookext.read.plaintext import plain_number
 
-from .chinese import say_there
-from .claims import LEDGER, claims_here, result_of
+from .chinese import is_translated, say_there
+from .claims import AS_PRINTED, LEDGER, UNTRIED, claims_here, result_of
 from .roles import chapter_url
 
 Row = Sequence[str | nodes.Node]
 APPROXIMATE = re.compile(r"\\(?:approx|to|longrightarrow|propto)(?![a-z])")
 MEANINGS = "book/_ext/bookext/check/meanings"
+CELL = "cell\u00a0{number}"
+FIXED = {AS_PRINTED, UNTRIED}  # what a claim's row says without its conditions
 
 
 def computing_cell(chapter: Chapter, number: Number) -> int:
@@ -86,22 +89,32 @@ class LedgerDirective(SphinxDirective):
 
     def chapter(self, chapter: Chapter) -> list[nodes.Node]:
         """One chapter's section."""
-        number = numbered_chapters().get(chapter.path)
-        title = f"{number}. {chapter.title}" if number else chapter.title
+        number, name = numbered_chapters().get(chapter.path), chapter.title
+        if is_translated(self.env.app, self.env.docname):
+            name = translated_title(chapter) or name
+        title = f"{number}. {name}" if number else name
         section = nodes.section("", nodes.title("", title), ids=[f"ledger-{chapter.path.stem}"])
         if chapter.equations:
             header = ["Equation", "Kind", "Cell", "Tie", "Tolerance", "Source"]
-            section += table(header, (self.equation(chapter, e) for e in chapter.equations))
+            section += self.table(header, (self.equation(chapter, e) for e in chapter.equations))
         if here := claims_here(chapter):
             header = ["Claim", "Stands for", "Result", "Cell"]
-            section += table(header, (self.claim(chapter, *c) for c in here), "ledger-claims")
+            section += self.table(header, (self.claim(chapter, *c) for c in here), "ledger-claims")
         if chapter.numbers:
-            summary = f"<summary>{len(chapter.numbers)} numbers claimed in the text</summary>"
+            count = self.say("{count} numbers claimed in the text").format(count=len(chapter.numbers))
+            summary = f"<summary>{count}</summary>"
             section += nodes.raw("", f'<details class="ledger-numbers">{summary}', format="html")
             header = ["Number", "Computed as", "Tolerance", "Cell", "Section"]
-            section += table(header, (self.number(chapter, c) for c in chapter.numbers))
+            section += self.table(header, (self.number(chapter, c) for c in chapter.numbers))
             section += nodes.raw("", "</details>", format="html")
         return [section]
+
+    def say(self, text: str) -> str:
+        """A fixed word of the tables in the page's language."""
+        return say_there(self.env.app, self.env.docname, text) if text else ""
+
+    def table(self, header: Sequence[str], rows: Iterable[Row], *classes: str) -> nodes.Node:
+        return table([*map(self.say, header)], rows, *classes)
 
     def equation(self, chapter: Chapter, equation: Equation) -> Row:
         label = str(equation.label)
@@ -109,12 +122,14 @@ class LedgerDirective(SphinxDirective):
         cells = [n for n, cell in enumerate(chapter.code, 1) if label in cell.checks]
         link = nodes.reference("", number, internal=True, refuri=chapter_url(self.env, chapter, anchor))
         name = nodes.inline("", "", link, nodes.Text(" "), nodes.literal("", label))
-        kind = kind_of(chapter, equation)
-        return [name, kind, self.cells(chapter, cells), *tie_of(equation), "; ".join(sources(chapter, equation))]
+        kind, (tie, tolerance) = self.say(kind_of(chapter, equation)), tie_of(equation)
+        shown = [self.say(tie), tolerance.replace("exact", self.say("exact"))]
+        return [name, kind, self.cells(chapter, cells), *shown, "; ".join(sources(chapter, equation))]
 
     def claim(self, chapter: Chapter, name: str, sentence: str, cell: int) -> Row:
         stands_for, result = result_of(name)
         said, _ = self.state.inline_text(sentence, self.lineno)
+        stands_for, result = (self.say(text) if text in FIXED else text for text in (stands_for, result))
         return [nodes.inline("", "", *said, ids=[f"claim-{name}"]), stands_for, result, self.cells(chapter, [cell])]
 
     def number(self, chapter: Chapter, number: Number) -> Row:
@@ -127,7 +142,8 @@ class LedgerDirective(SphinxDirective):
         for number in numbers:
             url = chapter_url(self.env, chapter, f"cell-{number}")
             shown += [nodes.Text(", ")] if len(shown) else []
-            shown += nodes.reference("", f"cell\u00a0{number}", internal=True, refuri=url)
+            name = self.say(CELL).format(number=number)
+            shown += nodes.reference("", name, internal=True, refuri=url)
         return shown
 
 
@@ -147,6 +163,12 @@ def with_mathematics(title: str) -> nodes.Node:
     """A heading's text, its ``$…$`` as mathematics."""
     parts = re.sub(r"\{\w+\}`([^`<]*)[^`]*`|`([^`]*)`", r"\1\2", title).split("$")
     return nodes.inline("", "", *(nodes.math(t, t) if i % 2 else nodes.Text(t) for i, t in enumerate(parts)))
+
+
+def translated_title(chapter: Chapter) -> str:
+    """A chapter's title in Chinese, if it has one."""
+    there = translation_of(chapter.path)
+    return read_chapter(there).title if there.exists() else ""
 
 
 def totals() -> Counter[str]:
@@ -190,7 +212,7 @@ def read_from(chapter: Chapter) -> tuple[object, ...]:
     numbers = [(c.literal, c.expression, c.tolerance, c.section) for c in chapter.numbers]
     cells = [(cell.source, cell.section, cell.metadata) for cell in chapter.code]
     claims = [(claim, *result_of(claim[0])) for claim in claims_here(chapter)]
-    return chapter.title, chapter.front, equations, numbers, claims, cells
+    return chapter.title, translated_title(chapter), chapter.front, equations, numbers, claims, cells
 
 
 def outdated(app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
