@@ -96,7 +96,20 @@ def test_a_translated_page_is_chinese(page):
     assert bare == [], bare[:3]
     torn = [p for p in paragraphs if re.search(rf"[{HAN}，。；：]\n|\n[{HAN}]", re.sub(r"<[^>]+>", "", p).strip())]
     assert torn == [], torn[:3]  # the end of a line is no blank
+    assert [p for p in paragraphs if re.search(r"\d %", p)] == []
     assert 'zh-Hans"' not in article(f"zh/{page}")  # what is Chinese throughout is not marked word by word
+
+
+def test_english_on_a_chinese_page_is_said_to_be_english():
+    """Docstrings, sources, and the claims of the ledger."""
+    for page, words in (
+        ("labs", "Standard deviation"),
+        ("references", "Understanding the difficulty"),
+        ("ledger", "either repair alone"),
+    ):
+        text = article(f"zh/book/appendix/{page}.html")
+        found = [p for p in re.findall(r"<p\b[^>]*>.*?</p>", text, re.DOTALL) if words in p]
+        assert found and all(' lang="en"' in p.partition(">")[0] for p in found), page
 
 
 def test_what_is_not_translated_is_there_in_english_and_says_so():
