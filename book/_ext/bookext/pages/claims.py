@@ -37,14 +37,16 @@ def result_of(name: str) -> tuple[str, str]:
     return stands_for, words(record, plan) if record else UNTRIED
 
 
-def claims_here(chapter: Chapter) -> list[tuple[str, str, int]]:
-    """The claims that a chapter decides: name, sentence, and the number of the deciding cell."""
+def claims_here(chapter: Chapter, twin: Chapter | None = None) -> list[tuple[str, str, int]]:
+    """The claims that a chapter decides: name, sentence, and the number of the deciding cell; sentences of its twin, if given."""
     said = claims_of(chapter)
+    told = claims_of(twin) if twin else said
+    if [c.name for c in told] != [c.name for c in said]:  # the twin is behind
+        told = said
 
     def sentence(name: str, section: str) -> str:
-        texts = [
-            c.text for c in sorted(said, key=lambda c: (c.section != section, c.caption, c.line)) if c.name == name
-        ]
+        found = [(c, t.text) for c, t in zip(said, told, strict=True) if c.name == name]
+        texts = [t for c, t in sorted(found, key=lambda f: (f[0].section != section, f[0].caption, f[0].line))]
         return re.sub(r"(\{doc\}`(?:[^`<]*<)?)(?=[^/`<>][^`<>]*>?`)", r"\1/book/", texts[0]) if texts else name
 
     return [(d.name, sentence(d.name, d.section), d.cell + 1) for d in decisions_of(chapter)]
