@@ -6,7 +6,7 @@ import re
 
 import pytest
 from bookext.check import twins
-from bookext.check.twins import carried, drift, faults, problems, stale, texts, translated_pages, with_comments_of
+from bookext.check.twins import carried, drift, faults, problems, stale, texts, translated_pages, with_words_of
 from bookext.read.blocks import CHINESE, blocks, kept_of, translation_of
 from bookext.read.book import ROOT, book_pages
 from bookext.read.chapter import parse_chapter
@@ -92,6 +92,21 @@ def test_a_word_that_the_english_quotes_may_stand():
     [fault] = twins.terms("the chain rule", "链式法则，即链导法则")
     assert "链导法则" in fault
     assert not [*twins.terms("the chain rule (链导法则)", "链式法则，即链导法则")]
+
+
+@pytest.mark.parametrize(
+    "old, new, what",
+    [
+        ("automodule:: labs.nets", "automodule:: labs.init", ".. automodule:: labs.nets is missing"),
+        ("   :exclude-members: Origin,", "   :exclude-members:", ":exclude-members: find_nonfinite_origin"),
+        ("{labs-wheel}`labs的wheel`", "labs的wheel", "{labs-wheel}`…` is missing"),
+    ],
+)
+def test_directives_in_another_markup_are_the_same(old, new, what):
+    page = ROOT / "book/appendix/labs.md"
+    english, chinese, _ = texts(page)
+    assert old in chinese and faults(page, english, chinese) == []
+    assert any(what in fault for fault in faults(page, english, chinese.replace(old, new, 1)))
 
 
 def test_a_block_changed_in_english_alone_is_listed():
@@ -210,8 +225,10 @@ def test_the_words_of_a_figure_are_found():
 
 
 def test_comments_are_kept_one_for_one():
-    assert with_comments_of("a = 1  # one\nb = 2", "a = 0  # 一\nb = 2") == "a = 1  # 一\nb = 2"
-    assert with_comments_of("a = 1  # one\n# two", "a = 0  # 一") == "a = 1  # one\n# two"
+    assert with_words_of("a = 1  # one\nb = 2", "a = 0  # 一\nb = 2") == "a = 1  # 一\nb = 2"
+    assert with_words_of("a = 1  # one\n# two", "a = 0  # 一") == "a = 1  # one\n# two"
+    code, chinese = ('def f():\n    """{}"""\n    return {}\n'.format(*words) for words in (("One.", 1), ("一。", 0)))
+    assert with_words_of(code, chinese) == code.replace("One.", "一。")
     [english], [chinese] = blocks("$$\nx\n$$ (eq-a)\n"), blocks("$$\ny\n$$ (eq-a)\n")
     assert carried(english, chinese) == english.text
 
@@ -225,7 +242,7 @@ def test_chinese_is_written_as_chinese(name):
         if block.kind in {"front matter", "equation", "code cell", "literal"}:
             continue
         for line in block.text.splitlines():
-            for other in (twins.ROLE, twins.CODE, twins.FORMULA):
+            for other in (twins.ROLE, twins.CODE, twins.FORMULA, twins.LINK):
                 line = other.sub("¤", line)
             found += re.findall(r".{0,6}(?:[\u4e00-\u9fff][,;:!?()]|[,;!?()][\u4e00-\u9fff]).{0,6}", line)
             found += re.findall(

@@ -67,7 +67,8 @@ def test_the_places_and_the_numbers_are_the_same(page):
         ours, theirs = ({re.sub(r"\\text\{[^}]*\}", "", one) for one in found} for found in (ours, theirs))  # words
         assert ours == theirs, kind
     numbers = r'<span class="num">(.*?)</span>'
-    assert sorted(re.findall(numbers, english)) == sorted(re.findall(numbers, chinese))
+    ours, theirs = (sorted(re.findall(numbers, text)) for text in (english, chinese))
+    assert [re.sub(r"\s%", "%", number) for number in ours] == theirs  # Chinese has no blank before it
     assert re.findall(r"<img[^>]*/([\w-]+\.svg)", english) == re.findall(r"<img[^>]*/([\w-]+\.svg)", chinese)
     outputs = r'class="output[^>]*>\s*(?:<div[^>]*>\s*)*<pre[^>]*>(.*?)</pre>'
     assert len(re.findall(outputs, english, re.DOTALL)) > 1 or "cell_output" not in english
@@ -95,7 +96,19 @@ def test_a_translated_page_is_chinese(page):
     assert bare == [], bare[:3]
     torn = [p for p in paragraphs if re.search(rf"[{HAN}，。；：]\n|\n[{HAN}]", re.sub(r"<[^>]+>", "", p).strip())]
     assert torn == [], torn[:3]  # the end of a line is no blank
+    assert [p for p in paragraphs if re.search(r"\d %", p)] == []
     assert 'zh-Hans"' not in article(f"zh/{page}")  # what is Chinese throughout is not marked word by word
+
+
+def test_english_on_a_chinese_page_is_said_to_be_english():
+    """Docstrings and sources."""
+    for page, words in (
+        ("labs", "Standard deviation"),
+        ("references", "Understanding the difficulty"),
+    ):
+        text = article(f"zh/book/appendix/{page}.html")
+        found = [p for p in re.findall(r"<p\b[^>]*>.*?</p>", text, re.DOTALL) if words in p]
+        assert found and all(' lang="en"' in p.partition(">")[0] for p in found), page
 
 
 def test_what_is_not_translated_is_there_in_english_and_says_so():

@@ -41,6 +41,17 @@ def test_the_row_shows_the_sentence_of_the_deciding_section_and_finds_its_pages(
     assert found == [("new-a", sentence, 2)]
 
 
+def test_the_row_of_a_chinese_page_shows_the_same_sentence_in_chinese():
+    """Unless the Chinese page is behind; then the English one."""
+    page = parse_chapter(TEXT, ROOT / "book" / "97-planted.md")
+    twin = TEXT.replace("Said before.", "上文说过。").replace("it is so.", "正是如此。").replace("## Here", "## 这里")
+    [(_, sentence, _)] = marks.claims_here(page, parse_chapter(twin, ROOT / "book/zh/97-planted.md"))
+    assert sentence.endswith("正是如此。") and "{doc}`/book/notation`" in sentence
+    behind = twin.replace("上文说过。 {claim}`new-a`", "上文说过。")
+    assert behind != twin
+    assert marks.claims_here(page, parse_chapter(behind, ROOT / "book/zh/97-planted.md")) == marks.claims_here(page)
+
+
 def test_no_line_breaks_between_a_sentence_and_its_mark():
     document, paragraph = utils.new_document("page"), nodes.paragraph()
     document += paragraph

@@ -29,6 +29,7 @@ from bookext.read.blocks import (
     Block,
     blocks,
     comments,
+    docstrings,
     kept_line,
     kept_of,
     translated_from,
@@ -41,6 +42,7 @@ ROLE = re.compile(r"\{([\w:-]+)\}`([^`]+)`")
 CODE = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)")
 FORMULA = re.compile(r"(?<![\\$])\$(?!\$)(.+?)(?<!\\)\$", re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+RST = re.compile(r"^ *(?:\.\. [\w:]+:: .*| :[\w-]+:.*)$", re.MULTILINE)  # a directive in reStructuredText, its options
 FIGURES = re.compile(r"(?<![A-Za-z\d.])\d+(?:[.,]\d+)*")
 COUNTED = {  # how English writes numbers in words
     "0": "zero", "1": "one first once", "2": "two second twice both half", "3": "three third", "4": "four fourth quarter",
@@ -50,14 +52,15 @@ COUNTED = {  # how English writes numbers in words
     "100": "hundred hundredth", "1000": "thousand",
 }  # fmt: skip
 EXPLICIT = {"ref", "numref", "doc", "eq"}  # a text may stand before their target
+WORDED = {"labs-wheel"}  # has a text and no target
 
 
 def atoms(text: str) -> Counter[str]:
     """What a text refers to and states, whatever its language: roles, links, code; formulas count once."""
-    found: Counter[str] = Counter()
+    found: Counter[str] = Counter(RST.findall(text))
     for name, body in ROLE.findall(text):
         target = body.partition("<")[2].rstrip(">") if name in EXPLICIT and "<" in body else body
-        found[f"{{{name}}}`{target}`"] += 1
+        found[f"{{{name}}}`{'…' if name in WORDED else target}`"] += 1
     text = ROLE.sub(" ", text)
     found |= Counter(dict.fromkeys((code[0] for code in CODE.finditer(text)), 1))
     text = CODE.sub(" ", text)
@@ -119,7 +122,7 @@ def prose(english: str, chinese: str, waits: bool = False) -> Iterator[str]:
     extra = figures(chinese) - figures(english) - counted(english)
     yield from (f"the number {one} is not in the English" for one in sorted(extra))
     if not waits:
-        yield from terms(*(CODE.sub(" ", ROLE.sub(shown, text)) for text in (english, chinese)))
+        yield from terms(*(CODE.sub(" ", ROLE.sub(shown, RST.sub(" ", text))) for text in (english, chinese)))
 
 
 def bare_code(source: str) -> str:
@@ -237,18 +240,21 @@ def report(pages: list[Path] | None = None) -> list[str]:
 # ---- Keeping up with the English
 
 
-def with_comments_of(english: str, chinese: str) -> str:
-    """English code with the comments of its Chinese twin, one for one; with its own where their number differs.
+def with_words_of(english: str, chinese: str) -> str:
+    """English code with the comments and docstrings of its Chinese twin, one for one; with its own where their number differs.
 
-    >>> print(with_comments_of("x = 2  # two", "x = 1  # 二"))
+    >>> print(with_words_of("x = 2  # two", "x = 1  # 二"))
     x = 2  # 二
     """
-    ours, theirs = comments(english), comments(chinese)
-    lines = english.split("\n")
-    for own, other in zip(ours, theirs, strict=False) if len(ours) == len(theirs) else ():
-        row, column = own.start
-        lines[row - 1] = lines[row - 1][:column] + other.string
-    return "\n".join(lines)
+    lines = english.splitlines(keepends=True)
+    for words in (comments, docstrings):
+        ours, theirs = words(english), words(chinese)
+        for own, other in zip(ours, theirs, strict=False) if len(ours) == len(theirs) else ():
+            (row, column), (last, end) = own.start, own.end
+            if row == last and "\n" not in other.string:  # of several lines: rare here, and left in English
+                line = lines[row - 1]
+                lines[row - 1] = line[:column] + other.string + line[end:]
+    return "".join(lines)
 
 
 def for_nobody(block: Block) -> bool:
@@ -258,7 +264,7 @@ def for_nobody(block: Block) -> bool:
 
 def carried(english: Block, chinese: Block) -> str:
     """The Chinese block with the code, its options, the numbers and the formulas of the English one."""
-    if for_nobody(english):
+    if for_nobody(english) and english.kind != "code cell":  # a cell's docstrings may be translated
         return english.text
     text = chinese.text
     if english.kind == "front matter":
@@ -269,7 +275,7 @@ def carried(english: Block, chinese: Block) -> str:
         if e and c:
             told = {m[2]: m[0] for m in SHOWN.finditer(c[2])}
             options = SHOWN.sub(lambda m: told.get(m[2], m[0]), e[2])
-            text = e[1] + options + with_comments_of(e[3], c[3]) + e[4]
+            text = e[1] + options + with_words_of(e[3], c[3]) + e[4]
     numbers = {target.strip(): literal for literal, target in NUM.findall(english.text)}
     return NUM.sub(lambda m: f"{{num}}`{numbers.get(m[2].strip(), m[1])}<{m[2]}>`", text)
 

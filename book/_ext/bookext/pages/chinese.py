@@ -25,7 +25,7 @@ from bookext.read.plaintext import plain_number
 from bookext.read.words import catalogue, say
 
 HAN = r"[\u2014\u2018-\u201d\u2026\u3000-\u303f\u3400-\u9fff\uff00-\uffef]"
-BROKEN = re.compile(rf"(?<={HAN})\n|\n(?={HAN})")  # between Chinese sentences there is no blank
+BROKEN = re.compile(rf"(?<={HAN})\n|\n(?={HAN})|(?<=\d) (?=%)")  # no blank between Chinese sentences, nor before %
 # What the Chinese pages share with the English ones lies beside their folder.
 SHARED = re.compile(
     r"((?<=[\"'(`])|(?<=&quot;)|(?<=@/))((?:\.\./)*)(?=(?:_images|_sources|slides|wheel|proof)/|status\.html|"
@@ -103,12 +103,12 @@ def put_notice(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def close_lines(app: Sphinx, doctree: nodes.document) -> None:
-    """A source has one sentence a line; between Chinese sentences the end of a line is no blank."""
+    """A source has one sentence a line; between Chinese sentences the end of a line is no blank. Nor is there one before %."""
     if is_translated(app, app.env.docname):
         for text in list(doctree.findall(nodes.Text)):
             parent = text.parent
-            if "\n" not in text or isinstance(
-                parent, nodes.FixedTextElement | nodes.math | nodes.math_block | nodes.raw
+            if not ("\n" in text or " %" in text) or isinstance(
+                parent, nodes.FixedTextElement | nodes.literal | nodes.math | nodes.math_block | nodes.raw
             ):
                 continue
             place = next(n for n, node in enumerate(parent) if node is text)  # index() finds an equal text before it

@@ -19,7 +19,7 @@ from bookext.read.claims import claims_of, deciding_pages, decisions_of
 from .chinese import say_there
 
 LEDGER = "book/appendix/ledger"
-UNTRIED = "not yet tried in other conditions"
+AS_PRINTED, UNTRIED = "as printed", "not yet tried in other conditions"
 
 
 @cache
@@ -29,22 +29,24 @@ def result_of(name: str) -> tuple[str, str]:
     conditions = conditions_of(number_of(chapter))[0].get(name)
     record = read_records(chapter).get(name)
     if conditions is None:
-        return "as printed", UNTRIED
+        return AS_PRINTED, UNTRIED
     plan, _ = plan_of(slice_of(chapter, decision.cell), name, conditions)
-    stands_for = together([*plan.holds]) or "as printed"
+    stands_for = together([*plan.holds]) or AS_PRINTED
     if conditions.share < 1:
         stands_for += f", in {conditions.share:.0%} of the draws".replace("%", " %")
     return stands_for, words(record, plan) if record else UNTRIED
 
 
-def claims_here(chapter: Chapter) -> list[tuple[str, str, int]]:
-    """The claims that a chapter decides: name, sentence, and the number of the deciding cell."""
+def claims_here(chapter: Chapter, twin: Chapter | None = None) -> list[tuple[str, str, int]]:
+    """The claims that a chapter decides: name, sentence, and the number of the deciding cell; sentences of its twin, if given."""
     said = claims_of(chapter)
+    told = claims_of(twin) if twin else said
+    if [c.name for c in told] != [c.name for c in said]:  # the twin is behind
+        told = said
 
     def sentence(name: str, section: str) -> str:
-        texts = [
-            c.text for c in sorted(said, key=lambda c: (c.section != section, c.caption, c.line)) if c.name == name
-        ]
+        found = [(c, t.text) for c, t in zip(said, told, strict=True) if c.name == name]
+        texts = [t for c, t in sorted(found, key=lambda f: (f[0].section != section, f[0].caption, f[0].line))]
         return re.sub(r"(\{doc\}`(?:[^`<]*<)?)(?=[^/`<>][^`<>]*>?`)", r"\1/book/", texts[0]) if texts else name
 
     return [(d.name, sentence(d.name, d.section), d.cell + 1) for d in decisions_of(chapter)]

@@ -17,19 +17,22 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
 from bookext.check.ledger import ITEM, bound_names, counts, kind_of, used_names
+from bookext.read.blocks import translation_of
 from bookext.read.book import ROOT, executed_pages, numbered_chapters
 from bookext.read.chapter import ATTRIBUTES, TARGET, Chapter, Equation, Number, read_chapter
 from bookext.read.kept import digest, files, remembered
 from bookext.read.labels import citation, cited, labels
 from bookext.read.plaintext import plain_number
 
-from .chinese import say_there
-from .claims import LEDGER, claims_here, result_of
+from .chinese import is_chinese, is_translated, say_there
+from .claims import AS_PRINTED, LEDGER, UNTRIED, claims_here, result_of
 from .roles import chapter_url
 
 Row = Sequence[str | nodes.Node]
 APPROXIMATE = re.compile(r"\\(?:approx|to|longrightarrow|propto)(?![a-z])")
 MEANINGS = "book/_ext/bookext/check/meanings"
+CELL = "cell\u00a0{number}"
+FIXED = {AS_PRINTED, UNTRIED}  # what a claim's row says without its conditions
 
 
 def computing_cell(chapter: Chapter, number: Number) -> int:
@@ -86,22 +89,32 @@ class LedgerDirective(SphinxDirective):
 
     def chapter(self, chapter: Chapter) -> list[nodes.Node]:
         """One chapter's section."""
-        number = numbered_chapters().get(chapter.path)
-        title = f"{number}. {chapter.title}" if number else chapter.title
+        twin = twin_of(chapter) if is_translated(self.env.app, self.env.docname) else None
+        number, name = numbered_chapters().get(chapter.path), (twin or chapter).title
+        title = f"{number}. {name}" if number else name
         section = nodes.section("", nodes.title("", title), ids=[f"ledger-{chapter.path.stem}"])
         if chapter.equations:
             header = ["Equation", "Kind", "Cell", "Tie", "Tolerance", "Source"]
-            section += table(header, (self.equation(chapter, e) for e in chapter.equations))
-        if here := claims_here(chapter):
+            section += self.table(header, (self.equation(chapter, e) for e in chapter.equations))
+        if here := claims_here(chapter, twin):
             header = ["Claim", "Stands for", "Result", "Cell"]
-            section += table(header, (self.claim(chapter, *c) for c in here), "ledger-claims")
+            section += self.table(header, (self.claim(chapter, *c) for c in here), "ledger-claims")
         if chapter.numbers:
-            summary = f"<summary>{len(chapter.numbers)} numbers claimed in the text</summary>"
+            count = self.say("{count} numbers claimed in the text").format(count=len(chapter.numbers))
+            summary = f"<summary>{count}</summary>"
             section += nodes.raw("", f'<details class="ledger-numbers">{summary}', format="html")
             header = ["Number", "Computed as", "Tolerance", "Cell", "Section"]
-            section += table(header, (self.number(chapter, c) for c in chapter.numbers))
+            numbers = zip(chapter.numbers, sections(chapter, twin), strict=True)
+            section += self.table(header, (self.number(chapter, *found) for found in numbers))
             section += nodes.raw("", "</details>", format="html")
         return [section]
+
+    def say(self, text: str) -> str:
+        """A fixed word of the tables in the page's language."""
+        return say_there(self.env.app, self.env.docname, text) if text else ""
+
+    def table(self, header: Sequence[str], rows: Iterable[Row], *classes: str) -> nodes.Node:
+        return table([*map(self.say, header)], rows, *classes)
 
     def equation(self, chapter: Chapter, equation: Equation) -> Row:
         label = str(equation.label)
@@ -109,25 +122,28 @@ class LedgerDirective(SphinxDirective):
         cells = [n for n, cell in enumerate(chapter.code, 1) if label in cell.checks]
         link = nodes.reference("", number, internal=True, refuri=chapter_url(self.env, chapter, anchor))
         name = nodes.inline("", "", link, nodes.Text(" "), nodes.literal("", label))
-        kind = kind_of(chapter, equation)
-        return [name, kind, self.cells(chapter, cells), *tie_of(equation), "; ".join(sources(chapter, equation))]
+        kind, (tie, tolerance) = self.say(kind_of(chapter, equation)), tie_of(equation)
+        shown = [self.say(tie), tolerance.replace("exact", self.say("exact"))]
+        return [name, kind, self.cells(chapter, cells), *shown, "; ".join(sources(chapter, equation))]
 
     def claim(self, chapter: Chapter, name: str, sentence: str, cell: int) -> Row:
         stands_for, result = result_of(name)
         said, _ = self.state.inline_text(sentence, self.lineno)
+        stands_for, result = (self.say(text) if text in FIXED else text for text in (stands_for, result))
         return [nodes.inline("", "", *said, ids=[f"claim-{name}"]), stands_for, result, self.cells(chapter, [cell])]
 
-    def number(self, chapter: Chapter, number: Number) -> Row:
+    def number(self, chapter: Chapter, number: Number, section: str) -> Row:
         shown, expression = plain_number(number.literal), nodes.literal("", number.expression)
         cell = self.cells(chapter, [computing_cell(chapter, number)])
-        return [shown, expression, f"± {number.tolerance:.3g}", cell, with_mathematics(number.section)]
+        return [shown, expression, f"± {number.tolerance:.3g}", cell, with_mathematics(section)]
 
     def cells(self, chapter: Chapter, numbers: Sequence[int]) -> nodes.Node:
         shown = nodes.inline()
         for number in numbers:
             url = chapter_url(self.env, chapter, f"cell-{number}")
             shown += [nodes.Text(", ")] if len(shown) else []
-            shown += nodes.reference("", f"cell\u00a0{number}", internal=True, refuri=url)
+            name = self.say(CELL).format(number=number)
+            shown += nodes.reference("", name, internal=True, refuri=url)
         return shown
 
 
@@ -147,6 +163,18 @@ def with_mathematics(title: str) -> nodes.Node:
     """A heading's text, its ``$…$`` as mathematics."""
     parts = re.sub(r"\{\w+\}`([^`<]*)[^`]*`|`([^`]*)`", r"\1\2", title).split("$")
     return nodes.inline("", "", *(nodes.math(t, t) if i % 2 else nodes.Text(t) for i, t in enumerate(parts)))
+
+
+def twin_of(chapter: Chapter) -> Chapter | None:
+    """A chapter in Chinese, if it is translated."""
+    there = translation_of(chapter.path)
+    return read_chapter(there) if there.exists() else None
+
+
+def sections(chapter: Chapter, twin: Chapter | None) -> list[str]:
+    """The section of each claimed number, as the twin names it unless it is behind."""
+    told = twin.numbers if twin and len(twin.numbers) == len(chapter.numbers) else chapter.numbers
+    return [number.section for number in told]
 
 
 def totals() -> Counter[str]:
@@ -184,19 +212,22 @@ class TotalsDirective(SphinxDirective):
         return [shown]
 
 
-def read_from(chapter: Chapter) -> tuple[object, ...]:
-    """All of a chapter that the ledger shows; its prose is not among it."""
+def read_from(chapter: Chapter, twin: Chapter | None = None) -> tuple[object, ...]:
+    """All of a chapter, and of its twin, that the ledger shows; its prose is not among it."""
     equations = [(e.label, e.tex, e.section, sources(chapter, e)) for e in chapter.equations]
     numbers = [(c.literal, c.expression, c.tolerance, c.section) for c in chapter.numbers]
     cells = [(cell.source, cell.section, cell.metadata) for cell in chapter.code]
-    claims = [(claim, *result_of(claim[0])) for claim in claims_here(chapter)]
-    return chapter.title, chapter.front, equations, numbers, claims, cells
+    claims = [(claim, *result_of(claim[0])) for claim in claims_here(chapter, twin)]
+    told = twin and (twin.title, sections(chapter, twin))
+    return chapter.title, told, chapter.front, equations, numbers, claims, cells
 
 
 def outdated(app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
     """The pages with tables or totals, if what they are read from has changed; not at every change of a chapter's prose."""
     pages = [name for name in env.found_docs if "```{ledger" in Path(env.doc2path(name)).read_text("utf8")]
-    seen = repr([tolerances(), *(read_from(read_chapter(page)) for page in executed_pages())]) if pages else ""
+    chapters = [read_chapter(page) for page in executed_pages()] if pages else []
+    read = [read_from(chapter, twin_of(chapter) if is_chinese(app) else None) for chapter in chapters]
+    seen = repr([tolerances(), *read]) if pages else ""
     if getattr(env, "ledger_read_from", None) == seen:
         return []
     vars(env)["ledger_read_from"] = seen

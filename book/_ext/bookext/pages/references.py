@@ -13,6 +13,8 @@ from sphinx.application import Sphinx
 from bookext.read.book import numbered_chapters
 from bookext.read.labels import citation
 
+from .chinese import say_there
+
 
 class AuthorYear(BaseLabelStyle):  # type: ignore[misc]
     """``He et al., 2016a`` instead of a key that no text uses."""
@@ -28,10 +30,11 @@ class BookStyle(Style):  # type: ignore[misc]
     default_sorting_style = "author_year_title"
 
 
-def page_name(app: Sphinx, docname: str) -> str:
-    """A chapter's number, or the title of another page."""
+def page_name(app: Sphinx, docname: str, here: str) -> str:
+    """A chapter's number, or the title of another page, as the page ``here`` says it."""
     number = numbered_chapters().get(Path(app.env.doc2path(docname)).resolve())
-    return f"chapter {number}" if number else app.env.titles[docname].astext()
+    named = say_there(app, here, "chapter {number}")
+    return named.format(number=number) if number else app.env.titles[docname].astext()
 
 
 def lists(app: Sphinx) -> set[str]:
@@ -57,11 +60,11 @@ def link_back(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     order = {name: n for n, name in enumerate(app.env.toctree_includes.get(app.config.root_doc, []))}
     for entry in doctree.findall(nodes.citation):
         cited = places.get(next((keys[i] for i in entry["ids"] if i in keys), ""), {})
-        line = nodes.paragraph("", "Cited in ", classes=["cited-in"])
+        line = nodes.paragraph("", say_there(app, docname, "Cited in "), classes=["cited-in"])
         for page in sorted(cited, key=lambda name: (order.get(name, len(order)), name)):
             line += [nodes.Text(", ")] if len(line) > 1 else []
             url = f"{app.builder.get_relative_uri(docname, page)}#{cited[page]}"
-            line += nodes.reference("", page_name(app, page), refuri=url, internal=True)
+            line += nodes.reference("", page_name(app, page, docname), refuri=url, internal=True)
         if cited:
             entry += line
 

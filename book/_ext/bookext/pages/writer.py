@@ -14,6 +14,7 @@ from sphinx.writers.html5 import HTML5Translator
 from .chinese import is_chinese, is_translated
 
 CHINESE = re.compile(r"[\u4e00-\u9fff]+(?:[ ·]*[\u4e00-\u9fff]+)*")
+WORD = re.compile(r"[A-Za-z]{4,}")
 UNSUITED = (("role", "doc-biblioentry"), ("role", "heading"))  # withdrawn from ARIA; given to captions in a navigation
 FIGURES = re.compile(r"[<>≈~×·±+\-−–./,:%e\d\s]*\d[<>≈~×·±+\-−–./,:%e\d\s]*")
 SAME_IDS = {"exercise-content", "solution-content"}
@@ -51,6 +52,14 @@ class Writer(HTML5Translator):
         if is_chinese(app) and (not page or is_translated(app, page)):  # all of the page is
             return
         self.body[written:] = [CHINESE.sub(r'<span lang="zh-Hans">\g<0></span>', text) for text in self.body[written:]]
+
+    def visit_paragraph(self, node: nodes.paragraph) -> None:
+        """On a Chinese page what is there in English says so: a docstring, a source."""
+        app, page = self.builder.app, self.builder.current_docname
+        text = node.astext() if page and is_translated(app, page) else ""
+        if len(WORD.findall(text)) > 2 and not CHINESE.search(text):
+            node["classes"].append("language-en")
+        super().visit_paragraph(node)
 
     def visit_section(self, node: nodes.section) -> None:
         """A section with a heading of its own; the page's is its article's, and the contents of an exercise have none.

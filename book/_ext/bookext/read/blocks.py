@@ -6,6 +6,7 @@ heading, the name and the options of a directive, an equation, the shape of a li
 
 import hashlib
 import io
+import itertools
 import re
 import tokenize
 from collections.abc import Iterator
@@ -61,6 +62,17 @@ def comments(source: str) -> list[tokenize.TokenInfo]:
         return [t for t in tokenize.generate_tokens(io.StringIO(source).readline) if t.type == tokenize.COMMENT]
     except (tokenize.TokenError, IndentationError):
         return []
+
+
+def docstrings(source: str) -> list[tokenize.TokenInfo]:
+    """The docstrings of a cell's functions and classes; none of code that cannot be read."""
+    try:
+        tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
+    except (tokenize.TokenError, IndentationError):
+        return []
+    return [
+        t for before, t in itertools.pairwise(tokens) if (before.type, t.type) == (tokenize.INDENT, tokenize.STRING)
+    ]
 
 
 def blocks(text: str) -> list[Block]:
