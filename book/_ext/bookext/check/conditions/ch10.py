@@ -9,8 +9,9 @@ CLAIMS: dict[str, Conditions] = {
     "tf-pre-backward": Conditions(
         holds={"stream.depth": ("_ // 2",)}, beyond={"width": ("_ // 2", "2 * _"), "stream.depth": ("2 * _",)}),
     "tf-post-level": Conditions(holds={"width": ("_ // 2", "2 * _"), "stream.depth": ("_ // 2",)}, beyond={"stream.depth": ("2 * _",)}),
-    "tf-narrow": Conditions(holds={"narrow": ("_ // 2",)}, beyond={"narrow": ("2 * _",), "stream.depth": ("_ // 2", "2 * _")}),
-    "tf-finite": Conditions(holds={"few": ("2 * _",)}, beyond={"narrow": ("_ // 2", "2 * _"), "stream.depth": ("_ // 2", "2 * _")}),
+    "tf-narrow": Conditions(holds={"narrow": ("_ // 2", "2 * _"), "stream.depth": ("_ // 2", "2 * _")}),
+    "tf-post-narrow": Conditions(holds={"narrow": ("_ // 2",)}, beyond={"narrow": ("2 * _",), "stream.depth": ("_ // 2", "2 * _")}),
+    "tf-finite": Conditions(holds={"few": ("2 * _",), "narrow": ("_ // 2", "2 * _"), "stream.depth": ("_ // 2", "2 * _")}),
     "tf-top": Conditions(beyond={"deep": ("_ // 2", "2 * _")}),
     "tf-warmup": Conditions(
         share=0.5,
