@@ -65,7 +65,7 @@ def planted(old: str, new: str, into: str = "chinese") -> list[str]:
         ("反向传播从左边", "后向传播从左边", "后向传播: the glossary has 反向传播"),
         (":label: ex-shapes", ":label: ex-shape", "exercise"),
         ("这里的界限是$2^{20}$", "这里的界限是$2^{10}$", "$2^{20}$ is missing"),
-        ("- 反向模式带着", "反向模式带着", "list"),
+        ("- 反向模式让", "反向模式让", "list"),
     ],
 )
 def test_what_one_language_says_alone_is_found(old, new, what):
