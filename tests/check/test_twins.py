@@ -7,7 +7,7 @@ import re
 import pytest
 from bookext.check import twins
 from bookext.check.twins import carried, drift, faults, problems, stale, texts, translated_pages, with_words_of
-from bookext.read.blocks import CHINESE, blocks, kept_of, translation_of
+from bookext.read.blocks import CHINESE, WORDS, blocks, kept_of, translation_of
 from bookext.read.book import ROOT, book_pages
 from bookext.read.chapter import parse_chapter
 from bookext.read.words import catalogue
@@ -57,13 +57,15 @@ def planted(old: str, new: str, into: str = "chinese") -> list[str]:
         ("## 层就是函数", "### 层就是函数", "heading"),
         ("$h^{t-1}$", "$h^{t}$", "$h^{t-1}$ is missing"),
         (r"1.5^{100} \approx 4.0656", r"1.5^{100} \approx 4.0657", "equation"),
+        (r"2 n^2 (d - t) \ \text{", r"2 n^2 (d - t + 1) \ \text{", "equation"),
+        (r" \ \text{次浮点运算}", "", "equation"),
         ("explode, vanish = 1.5 ** 100", "explode, vanish = 1.6 ** 100", "the code differs"),
         (":checks: [eq-chain]", ":checks: [eq-product]", "the options differ"),
         ("虚线是李雅普诺夫指数", "虚线是Lyapunov指数", "no 李雅普诺夫指数"),
         ("反向传播从左边", "后向传播从左边", "后向传播: the glossary has 反向传播"),
         (":label: ex-shapes", ":label: ex-shape", "exercise"),
         ("这里的界限是$2^{20}$", "这里的界限是$2^{10}$", "$2^{20}$ is missing"),
-        ("- 反向模式带着", "反向模式带着", "list"),
+        ("- 反向模式让", "反向模式让", "list"),
     ],
 )
 def test_what_one_language_says_alone_is_found(old, new, what):
@@ -168,6 +170,54 @@ def test_drift_leaves_alone_what_has_not_changed(name, drifted):
     page = ROOT / "book" / name
     english, chinese, kept = texts(page)
     assert drifted(page, english) == (chinese, kept)
+
+
+@pytest.mark.parametrize(
+    "old, new, stands, listed",
+    [
+        (r"\text{row first:}", r"\text{the row first:}", r"\text{先乘行向量：}", 1),  # in other words
+        ("2 n^2 (d - t) ", "2 n^2 (d - t + 1) ", r"\text{row first:}", 1),  # around other formulas
+        (r" \ \text{flops}, \\", r", \\", r"\text{row first:}", 1),
+        (r"1.5^{100} \approx 4.0656", r"1.5^{100} \approx 4.0657", r"1.5^{100} \approx 4.0657", 0),  # without words
+    ],
+)
+def test_the_words_of_an_equation_are_translated(old, new, stands, listed, drifted):
+    """They stay where the formula is the same; otherwise the equation stands in English, for its translator."""
+    english = texts(PAGE)[0]
+    assert old in english
+    changed = english.replace(old, new, 1)
+    made, kept = drifted(PAGE, changed)
+    assert stands in made and faults(PAGE, changed, made, kept) == []
+    assert len(stale(changed, made, kept)) == listed
+
+
+def test_an_equation_is_known_by_its_words():
+    """What is not words is compared at all times; a name in a subscript is no word."""
+    before, after, reworded = (
+        blocks(f"$$\n{tex}\n$$ (eq-a)\n")[0]
+        for tex in (
+            r"n_{\text{in}} = 1 \text{ for all } i",
+            r"n_{\text{out}} = 1 \text{ for all } i",
+            r"n = 1 \text{ for each } i",
+        )
+    )
+    assert before.translated == r"\text{ for all }" and before.fingerprint == after.fingerprint != reworded.fingerprint
+    assert before.frame != after.frame and r"n_{\text{in}}" in before.frame
+    one, other = (blocks(f"$$\n{tex}\n$$ (eq-a)\n")[0] for tex in ("x", "y"))
+    assert one.translated == "" and one.fingerprint != other.fingerprint
+
+
+def test_no_equation_is_left_in_english():
+    """A Chinese page says the words of its formulas in Chinese."""
+    words = [
+        w
+        for name in NAMES
+        for b in blocks(translation_of(ROOT / "book" / name).read_text("utf8"))
+        if b.kind == "equation"
+        for w in WORDS.findall(b.text)
+    ]
+    assert len(words) > 20
+    assert [w for w in words if not re.search(r"[\u4e00-\u9fff]", w)] == []
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("homework/")])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
+import sys
 from functools import cache
 
 import pytest
@@ -11,6 +14,7 @@ from bookext.pages.layout import last_changes
 from bookext.read.book import book_pages, numbered_chapters, page_url
 from bookext.read.chapter import read_chapter
 from bookext.read.labels import bibliography, citation, cited
+from bookext.run.chinese import settings as chinese_settings
 from bs4 import BeautifulSoup
 from pybtex.database import parse_string
 from support import ROOT, SITE
@@ -82,6 +86,32 @@ def test_two_works_of_one_year_are_told_apart_by_one_system():
     text = page(ROOT / "book/04-stabilising-training.md").article.text
     listed = page(ROOT / "book/appendix/references.md").article.text
     assert all(label in text and label in listed for label in labels)
+
+
+def test_a_chinese_page_names_authors_in_chinese(tmp_path):
+    """In the text and in the list, with the styles that the settings of the Chinese run name."""
+    settings = {
+        key: value for key, value in chinese_settings()["sphinx"]["config"].items() if key.startswith("bibtex_")
+    }
+    assert len(settings) == 2
+    (tmp_path / "conf.py").write_text(
+        "\n".join([
+            "from bookext.pages.references import register_styles",
+            "extensions, bibtex_bibfiles = ['sphinxcontrib.bibtex'], ['references.bib']",
+            *(f"{key} = {value!r}" for key, value in settings.items()),
+            "def setup(app):",
+            "    register_styles()",
+        ]),
+        "utf8",
+    )  # fmt: skip
+    shutil.copy(ROOT / "book/references.bib", tmp_path)
+    cites = ":cite:t:`he2016deep`\n:cite:t:`glorot2010`\n:cite:t:`newman1986`\n:cite:p:`d2l`"
+    (tmp_path / "index.rst").write_text(f"Title\n=====\n\n{cites}\n\n.. bibliography::\n", "utf8")
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "-b", "text", str(tmp_path), str(tmp_path / "out")]
+    subprocess.run(command, check=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT / "book/_ext")})
+    text = (tmp_path / "out/index.txt").read_text("utf8")
+    assert "He等人 [2016a] Glorot和Bengio [2010] Newman [1986] [Zhang等人, 2023]" in " ".join(text.split())
+    assert "[Glorot和Bengio, 2010] Xavier Glorot" in text
 
 
 def test_the_last_change_is_of_the_newest_commit_and_unknown_in_part_of_the_history(tmp_path):

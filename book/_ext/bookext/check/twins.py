@@ -6,7 +6,8 @@
 
 A block whose English has changed since it was translated is *stale*: it is listed, and the page says so. Code, its options,
 numbers and formulas are no matter of language; they must be equal at all times, and ``--drift`` writes them. So a cell is stale
-for its comments and its figure's words alone, and a new salt in the homework makes nothing stale.
+for its comments and its figure's words alone, an equation for what stands in ``\\text``, and a new salt in the homework makes
+nothing stale. Where the formula around such words has changed, the equation stands in English until it is translated again.
 """
 
 import argparse
@@ -25,7 +26,6 @@ from bookext.read.blocks import (
     CHINESE,
     DESCRIPTION,
     SHOWN,
-    WORDS,
     Block,
     blocks,
     comments,
@@ -34,6 +34,7 @@ from bookext.read.blocks import (
     kept_of,
     translated_from,
     translation_of,
+    wordless,
 )
 from bookext.read.book import book_pages, display_path
 from bookext.read.chapter import NUM, Cell, parse_chapter
@@ -65,7 +66,7 @@ def atoms(text: str) -> Counter[str]:
     found |= Counter(dict.fromkeys((code[0] for code in CODE.finditer(text)), 1))
     text = CODE.sub(" ", text)
     found += Counter(f"]({url})" for url in LINK.findall(text))
-    return found + Counter(dict.fromkeys((f"${WORDS.sub('', tex).strip()}$" for tex in FORMULA.findall(text)), 1))
+    return found + Counter(dict.fromkeys((f"${wordless(tex).strip()}$" for tex in FORMULA.findall(text)), 1))
 
 
 def shown(role: re.Match[str]) -> str:
@@ -258,8 +259,13 @@ def with_words_of(english: str, chinese: str) -> str:
 
 
 def for_nobody(block: Block) -> bool:
-    """Whether a block is the same in every language: a formula, a cell without comments, a front matter without a description."""
-    return block.kind == "equation" or not block.translated
+    """Whether a block is the same in every language: a formula or a cell without words, a front matter without a description."""
+    return not block.translated
+
+
+def reworded(english: Block, chinese: Block) -> bool:
+    """Whether an equation has words whose Chinese has lost its place: the formula around them has changed."""
+    return english.kind == "equation" and bool(english.translated) and english.frame != chinese.frame
 
 
 def carried(english: Block, chinese: Block) -> str:
@@ -288,7 +294,7 @@ def drift(page: Path) -> tuple[str, list[str]]:
     made, lines = list[str](), list[str]()
     for tag, a1, a2, b1, b2 in SequenceMatcher(None, kept, [e.fingerprint for e in ours], autojunk=False).get_opcodes():
         for block, at in zip(ours[b1:b2], range(a1, a1 + b2 - b1), strict=True):
-            if at < a2 and theirs[at].kind == block.kind:
+            if at < a2 and theirs[at].kind == block.kind and not reworded(block, theirs[at]):
                 made.append(carried(block, theirs[at]))
                 lines.append(kept_line(block) if tag == "equal" or for_nobody(block) else known[at])
             else:  # new: in English until somebody translates it

@@ -1,6 +1,7 @@
 """The list of references: its labels are the words by which the text cites, and each leads back to where it is cited."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ from pybtex.plugin import register_plugin
 from pybtex.style.formatting.plain import Style
 from pybtex.style.labels import BaseLabelStyle
 from sphinx.application import Sphinx
+from sphinxcontrib.bibtex.plugin import register_plugin as register_reference_style
+from sphinxcontrib.bibtex.style.referencing import PersonStyle
+from sphinxcontrib.bibtex.style.referencing.author_year import AuthorYearReferenceStyle
 
 from bookext.read.book import numbered_chapters
 from bookext.read.labels import citation
@@ -28,6 +32,29 @@ class BookStyle(Style):  # type: ignore[misc]
 
     default_label_style = AuthorYear
     default_sorting_style = "author_year_title"
+
+
+BOTH, OTHERS = "和", "等人"  # as a Chinese sentence names the authors
+
+
+class ChineseLabels(BaseLabelStyle):  # type: ignore[misc]
+    """``He等人, 2016a``."""
+
+    def format_labels(self, entries: list[Any]) -> Iterator[str]:
+        return (citation(entry.key, True, BOTH, OTHERS) for entry in entries)
+
+
+class ChineseStyle(BookStyle):
+    """The list that belongs to `ChineseAuthorYear`."""
+
+    default_label_style = ChineseLabels
+
+
+@dataclass
+class ChineseAuthorYear(AuthorYearReferenceStyle):  # type: ignore[misc]
+    """``He等人 [2016a]`` in the text; the settings of the Chinese run choose it."""
+
+    person: PersonStyle = field(default_factory=lambda: PersonStyle(sep="、", sep2=BOTH, last_sep=BOTH, other=OTHERS))
 
 
 def page_name(app: Sphinx, docname: str, here: str) -> str:
@@ -76,8 +103,15 @@ def readable_defaults(
     return (signature.replace("<factory>", "..."), returns) if signature and "<factory>" in signature else None
 
 
+def register_styles() -> None:
+    """By the names that the settings give."""
+    register_plugin("pybtex.style.formatting", "book", BookStyle)
+    register_plugin("pybtex.style.formatting", "book_zh", ChineseStyle)
+    register_reference_style("sphinxcontrib.bibtex.style.referencing", "author_year_zh", ChineseAuthorYear)
+
+
 def setup(app: Sphinx) -> None:
     app.connect("env-updated", refresh_lists)
     app.connect("doctree-resolved", link_back)
-    register_plugin("pybtex.style.formatting", "book", BookStyle)
+    register_styles()
     app.connect("autodoc-process-signature", readable_defaults)

@@ -26,7 +26,9 @@ CELL = re.compile(
 DESCRIPTION = re.compile(r"(?<=description: ).*")  # of a page, in its front matter
 SHOWN = re.compile(r"^( +)(alt|caption): .*(?:\n\1 .*)*", re.MULTILINE)  # a figure's words, in the options of its cell
 TITLED = {"admonition", "dropdown", "exercise"}  # elsewhere the words behind a directive's name are for the machine
-WORDS = re.compile(r"\\text\{[^{}]*\}")  # a formula's words are translated
+WORDS = re.compile(
+    r"\\text\{(?!(?<=_\{\\text\{)[A-Za-z]+\}\})[^{}]*\}"
+)  # a formula's words are translated; n_{\text{in}} is a name
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,12 @@ class Block:
 
     @property
     def translated(self) -> str:
-        """What a person translates of it. Of code that is its comments and its figure's words; the rest is compared at all times."""
+        """What a person translates of it. Of code that is its comments and its figure's words, of an equation what stands in ``\\text``;
+        the rest is compared at all times."""
         if self.kind == "front matter":
             return "\n".join(DESCRIPTION.findall(self.text))
+        if self.kind == "equation":
+            return "\n".join(WORDS.findall(self.text))
         if self.kind == "code cell" and (cell := CELL.fullmatch(self.text)):
             return "\n".join(
                 [*(" ".join(m[0].split()) for m in SHOWN.finditer(cell[2])), *(c.string for c in comments(cell[3]))]
@@ -53,7 +58,18 @@ class Block:
 
     @property
     def fingerprint(self) -> str:
-        return hashlib.sha256(self.translated.encode()).hexdigest()[:10]
+        """What tells whether the text has changed since it was translated; of an equation without words, its formulas."""
+        said = self.text if self.kind == "equation" and not self.translated else self.translated
+        return hashlib.sha256(said.encode()).hexdigest()[:10]
+
+
+def wordless(tex: str) -> str:
+    r"""A formula without its words, which another language has in the same places.
+
+    >>> wordless(r"n_{\text{in}} \gamma = 1 \text{ for all } n")
+    'n_{\\text{in}} \\gamma = 1 \\text{} n'
+    """
+    return WORDS.sub(r"\\text{}", tex)
 
 
 def comments(source: str) -> list[tokenize.TokenInfo]:
@@ -119,7 +135,7 @@ def _block(above: str, lines: list[str], line: int, skipped: int) -> Block:
     if heading := HEADING.match(lines[0]):
         return Block("heading", text, line, f"{above}\n{heading[1]}", heading[2])
     if lines[0].startswith("$$"):
-        return Block("equation", text, line, f"{above}\n{WORDS.sub('', body)}", "")
+        return Block("equation", text, line, f"{above}\n{wordless(body)}", "")
     if opened := DIRECTIVE.match(lines[0]):
         if opened["name"] == "code-cell":
             return Block("code cell", text, line, above, "")

@@ -60,9 +60,9 @@ def surname(person: Any) -> str:
     return from_latex(" ".join(person.prelast_names + person.last_names))
 
 
-def citation(key: str, parenthesised: bool) -> str:
-    """'Glorot and Bengio (2010)', or with the year inside the same parentheses."""
+def citation(key: str, parenthesised: bool, both: str = " and ", others: str = " et al.") -> str:
+    """'Glorot and Bengio (2010)', or with the year inside the same parentheses; ``both`` and ``others`` are of another language."""
     entry = bibliography()[key.strip()]
     people = [surname(p) for p in entry.persons["author"]]
-    names = " and ".join(people) if len(people) <= 2 else f"{people[0]} et al."
+    names = both.join(people) if len(people) <= 2 else people[0] + others
     return f"{names}, {entry.fields['year']}" if parenthesised else f"{names} ({entry.fields['year']})"

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -22,14 +23,25 @@ HOME = BUILD / "zh"
 LANGUAGE = "zh_CN"
 
 
+def settings() -> dict[str, Any]:
+    """What _config.yml says of the Chinese run."""
+    own: dict[str, Any] = copy.deepcopy(config())
+    own["title"] = say("zh", config()["title"])
+    own["html"]["baseurl"] = config()["html"]["baseurl"].rstrip("/") + "/zh/"
+    own["sphinx"]["config"] |= {
+        "language": LANGUAGE,
+        "html_copy_source": False,
+        "bibtex_reference_style": "author_year_zh",
+        "bibtex_default_style": "book_zh",
+        "site_description": say("zh", own["sphinx"]["config"]["site_description"]),
+    }
+    return own
+
+
 def write_settings() -> list[str]:
     """_config.yml and _toc.yml as the Chinese run reads them; the options that name them."""
     HOME.mkdir(parents=True, exist_ok=True)
-    own, toc = copy.deepcopy(config()), copy.deepcopy(contents())
-    own["title"] = say("zh", config()["title"])
-    own["html"]["baseurl"] = config()["html"]["baseurl"].rstrip("/") + "/zh/"
-    own["sphinx"]["config"] |= {"language": LANGUAGE, "html_copy_source": False}
-    own["sphinx"]["config"]["site_description"] = say("zh", own["sphinx"]["config"]["site_description"])
+    own, toc = settings(), copy.deepcopy(contents())
     for part in toc.get("parts", []):
         part["caption"] = say("zh", part["caption"])
     for name, content in (("_config.yml", own), ("_toc.yml", toc)):
