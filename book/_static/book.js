@@ -15,7 +15,7 @@ function applyScheme() {
   const page = document.documentElement, bars = document.querySelectorAll('meta[name="theme-color"]');
   page.dataset.theme = scheme === "auto" ? (system.matches ? "dark" : "light") : scheme;
   page.dataset.chosen = scheme === "auto" ? "" : scheme;
-  byId("scheme").lastElementChild.textContent = say(`Colours: ${scheme === "auto" ? "system" : scheme}`);
+  byId("scheme").lastElementChild.textContent = say({ auto: "Colours: system", light: "Colours: light", dark: "Colours: dark" }[scheme]);
   for (const bar of bars) bar.content = getComputedStyle(page).getPropertyValue("--ground");
   dispatchEvent(new Event("scheme")); // the live figure hands the choice on
 }

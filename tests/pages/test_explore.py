@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 from bookext.notebook import generator as notebooks
-from bookext.pages import explore
+from bookext.pages import explore, live
+from bookext.pages.chinese import SCRIPTS, said_by
 from bookext.read.book import ROOT, book_pages
 from bookext.read.chapter import read_chapter
 from support import SITE, listen
@@ -33,18 +34,23 @@ def address(name: str) -> str:
     return PLACES[name].relative_to(ROOT).with_suffix(".html").as_posix()
 
 
-def alone(name: str) -> str:
-    """The address of a page with nothing but the explorable, styled as the book's, on the disk."""
+def alone(name: str, chinese: bool = False) -> str:
+    """The address of a page with nothing but the figure, styled as the book's, on the disk."""
     sheets = (SITE / "_static/site.css", explore.STATIC / "live/live.css")
     links = "".join(f'<link rel="stylesheet" href="{sheet.as_uri()}">' for sheet in sheets)
     loaded = "".join(f'<script src="{(explore.STATIC / s).as_uri()}"></script>' for s in explore.scripts(name))
-    figure = explore.figure(name, f"explore-{name}").replace("<!-- caption -->", "<p>A caption.</p>")
+    if chinese:
+        said = json.dumps(said_by(*SCRIPTS[explore.WORDS]))
+        loaded = f"<script>globalThis.bookWords = {said}</script>{loaded}"
+    given = live.given(live.PRESET, "live.html") if name == explore.LIVE else explore.data(name)
+    figure = explore.built(name, f"explore-{name}", json.dumps(given), chinese)
+    figure = figure.replace("<!-- caption -->", "<p>A caption.</p>")
     page = (
-        f'<!doctype html><html lang="en" data-theme="light"><meta charset="utf-8"><title>One</title>'
+        f'<!doctype html><html lang="{"zh-Hans" if chinese else "en"}" data-theme="light"><meta charset="utf-8"><title>One</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">{links}'
         f"<body><main><article><h1>One</h1>{figure}</article></main>{loaded}"
     )
-    path = Path(tempfile.gettempdir()) / f"explore-{name}-{os.getpid()}.html"
+    path = Path(tempfile.gettempdir()) / f"explore-{name}-{chinese}-{os.getpid()}.html"
     path.write_text(page, "utf8")
     return path.as_uri()
 
@@ -95,8 +101,8 @@ def test_only_pages_with_an_explorable_load_it():
     for page in book_pages():
         html = (SITE / page.relative_to(ROOT).with_suffix(".html")).read_text("utf8")
         held = {name for name in PLACES if PLACES[name] == page}
-        assert ("explore/common.js" in html) == bool(held), page
-        assert set(re.findall(r'data-explore="(\w+)"', html)) == held
+        assert ("explore/common.js" in html) == bool(held or 'class="live-figure"' in html), page
+        assert set(re.findall(r'data-explore="(\w+)"', html)) - {explore.LIVE} == held
         assert {name for name in explore.NEEDS if f"explore/{name}.js" in html} == held
 
 
@@ -116,11 +122,11 @@ def test_it_works_in_its_page(site, browser, name):
     one = tab.locator(f"[data-explore={name}]")
     one.evaluate("e => e.scrollIntoView()")
     tab.wait_for_function("typeof explore !== 'undefined' && explore.mounted.length")
-    svg, words = one.locator("svg"), one.locator(".ex-words")
+    svg, words = one.locator("svg"), one.locator(".live-verdict")
     height, said = svg.bounding_box()["height"], words.text_content()
     one.locator("[data-preset]").last.click()
     tab.wait_for_function(
-        "([name, said]) => document.querySelector(`[data-explore=${name}] .ex-words`).textContent !== said",
+        "([name, said]) => document.querySelector(`[data-explore=${name}] .live-verdict`).textContent !== said",
         arg=[name, said],
     )
     assert svg.bounding_box()["height"] == height and noise == []
@@ -174,7 +180,7 @@ def test_keyboard_table_and_reset(browser, name):
                 break
         assert tab.evaluate("one.state()") != state, field.evaluate("e => e.outerHTML")
     assert drawing.inner_html() != before
-    words = one.locator(".ex-words").inner_text()
+    words = one.locator(".live-verdict").inner_text()
     tab.wait_for_function("one.figure.querySelector('[role=status]').textContent")
     assert one.locator("svg").get_attribute("aria-label") and words
     one.locator(".live-data summary").focus()
@@ -262,17 +268,17 @@ def test_still_and_print(browser, name):
     one = page.locator(".explore")
     height = one.locator("svg").bounding_box()["height"]
     assert height > 150 and one.locator("svg > g").first.inner_html()
-    words = one.locator(".ex-words").inner_text()
+    words = one.locator(".live-verdict").inner_text()
     context.close()
 
     tab = open_page(browser, name)
     one = tab.locator(".explore")
-    assert one.locator(".ex-words").inner_text() == words and one.locator("svg").bounding_box()["height"] == height
+    assert one.locator(".live-verdict").inner_text() == words and one.locator("svg").bounding_box()["height"] == height
     one.locator("[data-preset]").last.click()
     set_by_hand = tab.evaluate("one.state()")
     tab.emulate_media(media="print")
     tab.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert one.locator(".ex-words").inner_text() == words and not one.locator("form").is_visible()
+    assert one.locator(".live-verdict").inner_text() == words and not one.locator("form").is_visible()
     tab.emulate_media(media="screen")
     tab.evaluate("dispatchEvent(new Event('afterprint'))")
     assert tab.evaluate("one.state()") == set_by_hand

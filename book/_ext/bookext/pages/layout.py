@@ -25,7 +25,7 @@ from bookext.read.book import config as book_config
 from bookext.read.kept import cache_path
 from bookext.read.numbers import executed_notebook
 
-from .chinese import is_chinese, languages, say_here
+from .chinese import SCRIPTS, is_chinese, languages, say_here
 from .finish import shipped
 from .search import plain_text, squeeze
 
@@ -134,7 +134,11 @@ def fill_page(app: Sphinx, pagename: str, templatename: str, context: dict[str, 
         "metas": metas(app, doctree),
         "toc": contents(app, pagename) if doctree else "",
         "styles": [css for css in context["css_files"] if str(css.filename) in shipped()],
-        "scripts": [js for js in context["script_files"] if str(js.filename) in shipped() | {"_static/words.js"}],
+        "scripts": [
+            js
+            for js in context["script_files"]
+            if str(js.filename) in shipped() | {f"_static/{name}" for name in SCRIPTS}
+        ],
         "notebook": context["pathto"](f"_sources/{pagename}.ipynb", 1) if notebook.exists() else "",
         "colab": colab_url(notebook) if notebook.exists() else "",
     }
