@@ -30,6 +30,13 @@ byId("scheme").addEventListener("click", () => {
 system.addEventListener("change", applyScheme);
 applyScheme();
 
+// ---- The offer of the Chinese pages, which the page's head shows to those whose browser speaks Chinese: it is made until it is answered ----
+byId("offer")?.addEventListener("click", ({ target }) => {
+  if (!target.closest("a, button")) return;
+  try { localStorage.setItem("offer", "answered"); } catch { /* it comes again */ }
+  document.documentElement.removeAttribute("data-offer");
+});
+
 // ---- Search: Ctrl K (or Cmd K) leads to the field that is in sight ----
 const hint = document.querySelector(".find kbd");
 if (hint && /Mac|iPhone|iPad/.test(navigator.platform)) hint.textContent = "⌘ K";

@@ -60,6 +60,40 @@ explore.add({ name: "culprit", of: (data) => {
     const [, words, rest] = place.match(/^(backward|gradient) of (.*)$/) ?? [];
     return words ? say(words === "gradient" ? "gradient of %1" : "backward of %1", rest) : { input: say("input"), loss: say("loss") }[place] ?? place;
   }
+  /** Sentences of the finder's report, which it writes in English. */
+  const REPORTS = [
+    "log 0 is -Inf.",
+    "Remedy: use log_softmax, logsigmoid or xlogy; a clamp is finite too, but what it clamps gets no gradient.",
+    "It overflows: a number beyond the format's largest is Inf, and exact arithmetic gives %1.",
+    "Remedy: compute this operation in float32 or bfloat16, or make what it reads smaller.",
+    "Remedy: make what it reads smaller: the result is %1 times too large.",
+    "The weights in %1 are %2 times their usual size: too large a learning rate?",
+    "Every entry of this gradient is below 2^-24, the smallest number of fp16, and becomes 0: what lies before %1 learns nothing.",
+    "Scale the loss (GradScaler), or by more.",
+    "X/0 is Inf and 0/0 is NaN.",
+    "Remedy: add to the denominator an eps that the format can hold (1e-8 is 0 in fp16).",
+    "The mask hides a whole row, %1: of -Inf alone, -Inf - (-Inf) is NaN.",
+    "Remedy: leave an entry of each row unmasked.",
+    "Exp(x) overflows beyond x = %1 in fp32, %2 in fp16.",
+    "Remedy: subtract the maximum first, as softmax and logsumexp do, or clamp the argument.",
+    "The loss is finite, the gradient is not:",
+    "A zero gradient times Inf is NaN: a where or mask hides a value, not its gradient.",
+    "Bad by themselves too: %1.",
+    "the slope 1/(2 sqrt x) is Inf at 0.",
+    "Remedy: add a small eps inside the root, before sqrt.",
+    "the slope 1/sqrt(1 - x^2) is Inf at -1 and 1.",
+    "Remedy: clamp the argument to a little less than 1 in magnitude, before acos.",
+    "Before the step a tensor from outside is bad already: check the data.",
+    "Before the step %1 is bad already: an earlier step spoiled it, and %2 others of the model.",
+    "To catch that step, train again from sound weights under trap_nonfinite(model, optimizer).",
+  ];
+  /** A report without the counts, which stand in the drawing, in the reader's language. */
+  function report(message) {
+    const pattern = (sentence) => new RegExp(sentence.replace(/[.*+?^${}()|[\]\\]/g, "\\$&").replace(/%\d/g, "(.+?)") + "(?= |$)", "i"), short = message.replace(/ \(\d+ (?:NaN|of)[^)]*\)/, "");
+    if (!globalThis.bookWords) return short;
+    const said = (text, sentence) => text.replace(pattern(sentence), (found) => say(sentence, ...found.match(pattern(sentence)).slice(1).map(link)));
+    return REPORTS.reduce(said, short).replace(/(?<=[。：？]) /g, "");
+  }
 
   function frame({ width }, { items }) {
     const wide = width >= 560, both = items.some(({ kind }) => kind === "backward"), gap = wide ? 34 : both ? 10 : 13, leaf = wide ? 136 : both ? 64 : 96;
@@ -135,7 +169,7 @@ explore.add({ name: "culprit", of: (data) => {
       later: say("No: %1 reads %2 already; go further back.", what, given),
       meant: say("No: %1 is the first to give %2, but that does no harm by itself.", what, given),
     }[verdict];
-    return said + say(" The finder's chain: %1. Its report: %2", chain.map(link).join(" → "), message.replace(/ \(\d+ (?:NaN|of)[^)]*\)/, "")); // without the counts, which stand in the drawing
+    return said + say(" The finder's chain: %1. Its report: %2", chain.map(link).join(" → "), report(message));
   }
 
   const first = { patient: names[0], suspect: 0 };

@@ -30,7 +30,6 @@ UNKNOWN = (
     "decoding",
     "role",
     "aria-label",
-    "data-alone",
     "autocomplete",
     "for",
     "scope",

@@ -24,6 +24,7 @@ from bookext.read.book import ROOT, executed_pages
 from bookext.read.book import config as book_config
 from bookext.read.kept import cache_path
 from bookext.read.numbers import executed_notebook
+from bookext.read.words import say
 
 from .chinese import SCRIPTS, is_chinese, languages, say_here
 from .finish import shipped
@@ -120,7 +121,7 @@ def fill_page(app: Sphinx, pagename: str, templatename: str, context: dict[str, 
     address, source = told["address"], told["source"]
     title = Markup(context.get("title") or "").striptags()
     notebook = Path(app.srcdir, f"{pagename}.ipynb")
-    context["say"] = lambda text: say_here(app, text)
+    context["say"], context["chinese"] = (lambda text: say_here(app, text)), (lambda text: say("zh", text))
     context["page"] = told | {
         "site": "../" * pagename.count("/"),
         "address": address if doctree or pagename == "status" else "",

@@ -117,9 +117,8 @@ def given(preset: dict[str, Any], alone: str) -> dict[str, Any]:
 
 def page_alone(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     """The page that holds the figure alone."""
-    told = {"title": say_here(app, "Live figure"), "chinese": is_chinese(app), "say": lambda text: say_here(app, text)}
     figure = built(LIVE, LIVE, json.dumps(given(PRESET, "live.html")), is_chinese(app)).replace("<!-- caption -->", "")
-    yield PAGE, {**told, "figure": figure, "scripts": scripts(LIVE)}, "live.html"
+    yield PAGE, {"title": say_here(app, "Live figure"), "figure": figure, "scripts": scripts(LIVE)}, "live.html"
 
 
 def setup(app: Sphinx) -> None:
