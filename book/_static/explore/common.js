@@ -162,7 +162,7 @@ const explore = (() => {
   /** An explorable, given what its chapter has computed if it asks for that. */
   function ready(name, data) {
     const spec = specs[name];
-    return spec.of ? { name, ...spec.of(data) } : spec;
+    return spec.of ? (specs[name] = { name, of: spec.of, ...spec.of(data) }) : spec;
   }
 
   /** The whole figure for a page that is being built, drawn with the preset. */
