@@ -122,11 +122,11 @@ def test_it_works_in_its_page(site, browser, name):
     one = tab.locator(f"[data-explore={name}]")
     one.evaluate("e => e.scrollIntoView()")
     tab.wait_for_function("typeof explore !== 'undefined' && explore.mounted.length")
-    svg, words = one.locator("svg"), one.locator(".live-verdict")
+    svg, words = one.locator("svg"), one.locator(".ex-words")
     height, said = svg.bounding_box()["height"], words.text_content()
     one.locator("[data-preset]").last.click()
     tab.wait_for_function(
-        "([name, said]) => document.querySelector(`[data-explore=${name}] .live-verdict`).textContent !== said",
+        "([name, said]) => document.querySelector(`[data-explore=${name}] .ex-words`).textContent !== said",
         arg=[name, said],
     )
     assert svg.bounding_box()["height"] == height and noise == []
@@ -180,7 +180,7 @@ def test_keyboard_table_and_reset(browser, name):
                 break
         assert tab.evaluate("one.state()") != state, field.evaluate("e => e.outerHTML")
     assert drawing.inner_html() != before
-    words = one.locator(".live-verdict").inner_text()
+    words = one.locator(".ex-words").inner_text()
     tab.wait_for_function("one.figure.querySelector('[role=status]').textContent")
     assert one.locator("svg").get_attribute("aria-label") and words
     one.locator(".live-data summary").focus()
@@ -268,17 +268,17 @@ def test_still_and_print(browser, name):
     one = page.locator(".explore")
     height = one.locator("svg").bounding_box()["height"]
     assert height > 150 and one.locator("svg > g").first.inner_html()
-    words = one.locator(".live-verdict").inner_text()
+    words = one.locator(".ex-words").inner_text()
     context.close()
 
     tab = open_page(browser, name)
     one = tab.locator(".explore")
-    assert one.locator(".live-verdict").inner_text() == words and one.locator("svg").bounding_box()["height"] == height
+    assert one.locator(".ex-words").inner_text() == words and one.locator("svg").bounding_box()["height"] == height
     one.locator("[data-preset]").last.click()
     set_by_hand = tab.evaluate("one.state()")
     tab.emulate_media(media="print")
     tab.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert one.locator(".live-verdict").inner_text() == words and not one.locator("form").is_visible()
+    assert one.locator(".ex-words").inner_text() == words and not one.locator("form").is_visible()
     tab.emulate_media(media="screen")
     tab.evaluate("dispatchEvent(new Event('afterprint'))")
     assert tab.evaluate("one.state()") == set_by_hand

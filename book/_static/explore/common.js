@@ -10,6 +10,7 @@
      table(result)       { caption, head, rows }: the numbers behind the drawing
      handles(result, size)  what can be dragged: { x, y, drag(x, y) → some settings }
      press(result, size, x, y, set)  a click elsewhere on the drawing
+     classes             of the figure, of its drawing, of its words
      legend, more(id), settled(figure, state)  what stands above the drawing, and below it, and what follows the settings there
    One that depends on its page, as by what the chapter has computed, has but a name, and `of(data)`, which makes the rest; the page
    carries the data. Whatever a reader sees is English here; `say`, and for labels, buttons and tables this part itself, puts it into
@@ -172,12 +173,12 @@ const explore = (() => {
     const [above, below] = [true, false].map((is) => spec.controls.filter((each) => is === Boolean(each.above)).map((each) => control(each, id)).join("\n"));
     const seed = spec.controls.some(({ kind }) => kind === "seed");
     const legend = (spec.legend ?? []).map(([kind, each]) => `<li class="live-${kind}">${html(say(each))}</li>`).join("\n");
-    const words = spec.words(result), title = say(spec.title);
-    return `<figure class="${spec.look ?? "explore"}" id="${id}" data-explore="${name}">${caption && `<figcaption>${caption}</figcaption>`}
+    const words = spec.words(result), title = say(spec.title), [own, plot, verdict] = spec.classes ?? ["explore", "ex-plot", "ex-words"];
+    return `<figure class="${own}" id="${id}" data-explore="${name}">${caption && `<figcaption>${caption}</figcaption>`}
 ${buttons && `<div class="ex-presets" role="group" aria-label="${say("Settings to begin with")}">${buttons}</div>`}
 ${above}${legend && `<ul class="live-legend">${legend}</ul>`}
-<svg class="live-plot" role="img" viewBox="0 0 ${size.width} ${size.height}" style="--wide: ${wide}px; --narrow: ${narrow}px" aria-label="${escaped(words)}"><g>${spec.draw(result, size)}</g><g class="ex-handles"></g></svg>
-<p class="live-verdict">${escaped(words)}</p><p class="live-hidden" role="status"></p>
+<svg class="${plot}" role="img" viewBox="0 0 ${size.width} ${size.height}" style="--wide: ${wide}px; --narrow: ${narrow}px" aria-label="${escaped(words)}"><g>${spec.draw(result, size)}</g><g class="ex-handles"></g></svg>
+<p class="${verdict}">${escaped(words)}</p><p class="live-hidden" role="status"></p>
 <form class="live-controls" id="${id}-settings" autocomplete="off" aria-label="${say("Settings: %1", title)}">
 ${below}
 <div class="live-buttons">${seed ? `<button type="button" class="live-draw">${say("Draw anew")}</button>` : ""}<button type="reset">${say("Reset")}</button></div></form>
@@ -248,7 +249,7 @@ ${spec.more?.(id) ?? ""}${data ? `<script type="application/json" class="ex-data
         slider.value = logarithmic ? Math.log10(value) : value;
         slider.setAttribute("aria-valuetext", say(spoken, shown(value)));
       }
-      find(".live-verdict").textContent = spec.words(result);
+      find(".ex-words").textContent = spec.words(result);
       paint();
     }
 

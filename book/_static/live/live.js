@@ -108,7 +108,7 @@ explore.add({ name: "live", of: ({ preset, menus, ends, alone }) => {
   const slider = (name, label, more) => ({ name, kind: "slider", label, low: ends[name][0], high: ends[name][1], value: preset[name], ...more });
   const menu = (name, label, more) => ({ name, kind: "menu", label, options: menus[name], value: more?.whole ? Number(preset[name]) : preset[name], ...more });
   return {
-    title: "live figure", look: "live-figure", height: [304, 256],
+    title: "live figure", classes: ["live-figure", "ex-plot live-plot", "ex-words live-verdict"], height: [304, 256],
     legend: [["forward", "forward: *hᵗ*, bottom to top"], ["backward", "backward: *δᵗ*, top to bottom"], ["theory", "theory"]],
     controls: [
       slider("scale", "Weight scale *c*", { log: true, spoken: "%1 times" }), slider("depth", "Depth *d*", { step: 1, whole: true }),

@@ -148,7 +148,7 @@ class QuestionBank(Generated):
         title = re.sub(r"\$([^$]*)\$", lambda m: tex_to_text(m[1]), self.called(task.label, task.title)).replace(
             "`", ""
         )
-        where = f"{task.label.split('-')[1]}: " if task.points else ""
+        where = f"{task.label.split('-')[1]}{self.say(': ')}" if task.points else ""
         return f"{where}{{ref}}`{title} <{task.label}>`{points}"
 
     def row(self, section: Section, tasks: list[Task]) -> str:

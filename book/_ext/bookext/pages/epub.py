@@ -85,8 +85,8 @@ def drawing_style() -> str:
     """What the site's style sheet says of drawings, for one by itself: colours stand in place of their names."""
     sheet = (ROOT / "book" / "_static" / "live" / "live.css").read_text("utf8")
     colours = dict(re.findall(r"(--[\w-]+): ([^;]+);", sheet[: sheet.index("html[data-theme")]))
-    rules = re.findall(r"^\.(?:live-plot |live-curve|live-hatch|ex-)[^{\n]*\{[^}\n]*\}", sheet, re.MULTILINE)
-    css = re.sub(r"\.live-plot (?!\{)", "", "\n".join(["text { font: 12px sans-serif; }", *rules]))
+    rules = re.findall(r"^\.(?:live-curve|live-hatch|ex-)[^{\n]*\{[^}\n]*\}", sheet, re.MULTILINE)
+    css = re.sub(r"\.ex-plot (?!\{)", "", "\n".join(["text { font: 12px sans-serif; }", *rules]))
     return re.sub(r"var\((--[\w-]+)\)", lambda name: colours.get(name[1], "auto"), css)
 
 
