@@ -15,7 +15,7 @@ function applyScheme() {
   const page = document.documentElement, bars = document.querySelectorAll('meta[name="theme-color"]');
   page.dataset.theme = scheme === "auto" ? (system.matches ? "dark" : "light") : scheme;
   page.dataset.chosen = scheme === "auto" ? "" : scheme;
-  byId("scheme").lastElementChild.textContent = say(`Colours: ${scheme === "auto" ? "system" : scheme}`);
+  byId("scheme").lastElementChild.textContent = say({ auto: "Colours: system", light: "Colours: light", dark: "Colours: dark" }[scheme]);
   for (const bar of bars) bar.content = getComputedStyle(page).getPropertyValue("--ground");
   dispatchEvent(new Event("scheme")); // the live figure hands the choice on
 }
@@ -29,6 +29,13 @@ byId("scheme").addEventListener("click", () => {
 });
 system.addEventListener("change", applyScheme);
 applyScheme();
+
+// ---- The offer of the Chinese pages, which the page's head shows to those whose browser speaks Chinese: it is made until it is answered ----
+byId("offer")?.addEventListener("click", ({ target }) => {
+  if (!target.closest("a, button")) return;
+  try { localStorage.setItem("offer", "answered"); } catch { /* it comes again */ }
+  document.documentElement.removeAttribute("data-offer");
+});
 
 // ---- Search: Ctrl K (or Cmd K) leads to the field that is in sight ----
 const hint = document.querySelector(".find kbd");

@@ -9,7 +9,7 @@ const say = (text, ...parts) => (globalThis.bookWords?.[text] ?? text).replace(/
 const ROOT = document.documentElement.dataset.site; // of this language
 const KINDS = ["page", "section", "equation", "figure", "exercise", "symbol", "function", "reference"]; // as pages/search.py numbers them
 const WORTH = { page: 1.1, section: 1, equation: 0.4, figure: 0.4, exercise: 0.35, symbol: 0.8, function: 0.7, reference: 0.6 };
-const ASKED_FOR = { equation: "equation", eq: "equation", formula: "equation", figure: "figure", fig: "figure", plot: "figure", exercise: "exercise", symbol: "symbol", chapter: "page" };
+const ASKED_FOR = { equation: "equation", eq: "equation", formula: "equation", figure: "figure", fig: "figure", plot: "figure", exercise: "exercise", symbol: "symbol", chapter: "page", 公式: "equation", 图: "figure", 练习: "exercise", 符号: "symbol" };
 const GREEK = {
   alpha: "α", beta: "β", gamma: "γ", delta: "δ", epsilon: "ε", zeta: "ζ", eta: "η", theta: "θ", kappa: "κ", lambda: "λ", mu: "μ",
   nu: "ν", xi: "ξ", pi: "π", rho: "ρ", sigma: "σ", tau: "τ", phi: "φ", chi: "χ", psi: "ψ", omega: "ω",
@@ -164,7 +164,7 @@ function read(index) {
     chapter: index.pages[page][1],
     place: parent >= 0 && index.entries[parent][3] !== index.pages[page][1] ? index.entries[parent][3] : "",
     inTitle: canonical(title), inTerms: canonical(`${terms} | ${called}`), inText: canonical(text), inNames: canonical(names),
-    bareTitle: key(concepts(canonical(title.replace(/^(?:[\d.]+ |Going further: |深入：|Equation |Figure |Exercise |Symbol |labs\.)+/g, "")))),
+    bareTitle: key(concepts(canonical(title.replace(/^(?:[\d.]+ |Going further: |深入：|Equation |Figure |Exercise |Symbol |labs\.|公式(?=\d)|图(?=\d)|练习[\d.]+：|符号(?=\P{Script=Han}))+/gu, "")))),
     calls: new Map(`${terms} · ${called}`.split(/ [·|] /).map((name) => concepts(canonical(name).trim())).filter((found) => found.size).map((found) => [key(found), found])),
     names: new Set(called.split(" | ").map((name) => canonical(name).trim())),
     aside: /\/homework\/|instructors|course/.test(index.pages[page][0]) ? 0.4 : /lecture-map|ledger|labs/.test(index.pages[page][0]) && kind < 2 ? 0.7 : /(?:Exercises|Sources|What to remember|练习|文献|小结)$/.test(title) ? 0.5 : 1, // the reader wants an answer
@@ -288,7 +288,7 @@ function find(query) {
   if (!phrase) return nothing;
   const formulas = formulaPoints(query);
   let words = asked(query), kind = null;
-  const number = phrase.replace(/[§\s]/g, "").match(/^(equation|eq|formula|figure|fig|exercise|ex|chapter|ch|section|sec|第)?\.?(\d+(?:\.\d+)*)[章节]?$/);
+  const number = phrase.replace(/[§\s]/g, "").match(/^(equation|eq|formula|figure|fig|exercise|ex|chapter|ch|section|sec|公式|图|练习|第)?\.?(\d+(?:\.\d+)*)[章节]?$/);
   if (words.length > 1) { kind = words.map((word) => ASKED_FOR[word]).find(Boolean) ?? null; if (kind) words = words.filter((word) => !ASKED_FOR[word]); }
   const read = [];
   let tokens = words.map((word) => token(word));
@@ -334,8 +334,8 @@ function find(query) {
       if (named) bonus += /[\s_.(]|\p{Ll}\p{Lu}/u.test(query.trim()) ? 160 : 12; // a plain word, as xavier, is first of all a word
     }
     if (entry.kind === "symbol" && entry.names.has(joined)) bonus += /^[a-z]{3,}$/.test(joined) ? 20 : 160;
-    if (number && entry.inTitle.replace(/\.$/, "").match(/(?:^|\s)(\d+(?:\.\d+)*)\.?(?:\s|$)/)?.[1] === number[2]) {
-      const wanted = { eq: "equation", equation: "equation", formula: "equation", fig: "figure", figure: "figure", ex: "exercise", exercise: "exercise", ch: "page", chapter: "page", 第: "page", sec: "section", section: "section" }[number[1]];
+    if (number && entry.inTitle.replace(/\.$/, "").match(/(?:^|\s)(\d+(?:\.\d+)*)(?:\.?(?:\s|$)|:)/)?.[1] === number[2]) {
+      const wanted = { eq: "equation", equation: "equation", formula: "equation", fig: "figure", figure: "figure", ex: "exercise", exercise: "exercise", ch: "page", chapter: "page", 第: "page", 公式: "equation", 图: "figure", 练习: "exercise", sec: "section", section: "section" }[number[1]];
       if (entry.inTitle.match(/^\d/) || entry.kind !== "section") { bonus += wanted ? (wanted === entry.kind ? 900 : 0) : entry.kind === "section" || entry.kind === "page" ? 400 : 500; covered = 1; }
     }
     const worth = kind === entry.kind ? 3 : WORTH[entry.kind];

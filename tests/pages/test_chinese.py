@@ -172,7 +172,12 @@ def test_the_chinese_site_repeats_no_files():
         "objects.inv",
         ".buildinfo",
     }
-    assert {path.name for path in (SITE / "zh/_static").iterdir()} == {"search-index.js", "words.js", "previews"}
+    assert {path.name for path in (SITE / "zh/_static").iterdir()} == {
+        "search-index.js",
+        "words.js",
+        "words-live.js",
+        "previews",
+    }
 
 
 @pytest.mark.parametrize("page", TRANSLATED)

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 from bookext.notebook import generator as notebooks
-from bookext.pages import explore
+from bookext.pages import explore, live
+from bookext.pages.chinese import SCRIPTS, said_by
 from bookext.read.book import ROOT, book_pages
 from bookext.read.chapter import read_chapter
 from support import SITE, listen
@@ -33,18 +34,23 @@ def address(name: str) -> str:
     return PLACES[name].relative_to(ROOT).with_suffix(".html").as_posix()
 
 
-def alone(name: str) -> str:
-    """The address of a page with nothing but the explorable, styled as the book's, on the disk."""
+def alone(name: str, chinese: bool = False) -> str:
+    """The address of a page with nothing but the figure, styled as the book's, on the disk."""
     sheets = (SITE / "_static/site.css", explore.STATIC / "live/live.css")
     links = "".join(f'<link rel="stylesheet" href="{sheet.as_uri()}">' for sheet in sheets)
     loaded = "".join(f'<script src="{(explore.STATIC / s).as_uri()}"></script>' for s in explore.scripts(name))
-    figure = explore.figure(name, f"explore-{name}").replace("<!-- caption -->", "<p>A caption.</p>")
+    if chinese:
+        said = json.dumps(said_by(*SCRIPTS[explore.WORDS]))
+        loaded = f"<script>globalThis.bookWords = {said}</script>{loaded}"
+    given = live.given(live.PRESET, "live.html") if name == explore.LIVE else explore.data(name)
+    figure = explore.built(name, f"explore-{name}", json.dumps(given), chinese)
+    figure = figure.replace("<!-- caption -->", "<p>A caption.</p>")
     page = (
-        f'<!doctype html><html lang="en" data-theme="light"><meta charset="utf-8"><title>One</title>'
+        f'<!doctype html><html lang="{"zh-Hans" if chinese else "en"}" data-theme="light"><meta charset="utf-8"><title>One</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">{links}'
         f"<body><main><article><h1>One</h1>{figure}</article></main>{loaded}"
     )
-    path = Path(tempfile.gettempdir()) / f"explore-{name}-{os.getpid()}.html"
+    path = Path(tempfile.gettempdir()) / f"explore-{name}-{chinese}-{os.getpid()}.html"
     path.write_text(page, "utf8")
     return path.as_uri()
 
@@ -95,8 +101,8 @@ def test_only_pages_with_an_explorable_load_it():
     for page in book_pages():
         html = (SITE / page.relative_to(ROOT).with_suffix(".html")).read_text("utf8")
         held = {name for name in PLACES if PLACES[name] == page}
-        assert ("explore/common.js" in html) == bool(held), page
-        assert set(re.findall(r'data-explore="(\w+)"', html)) == held
+        assert ("explore/common.js" in html) == bool(held or 'class="live-figure"' in html), page
+        assert set(re.findall(r'data-explore="(\w+)"', html)) - {explore.LIVE} == held
         assert {name for name in explore.NEEDS if f"explore/{name}.js" in html} == held
 
 

@@ -25,7 +25,7 @@ PAGES = (
     "book/05-constant-variance",
     "book/06-xavier",
 )
-SLIDER = ".live-figure input[type=range]:not([name])"
+SLIDER = ".live-figure input[data-for=scale]"
 NETWORK = """settings => {
   liveFigures[0].set(settings);
   const {weights, input, top} = liveFigures[0].network(), result = liveFigures[0].result();

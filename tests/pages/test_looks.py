@@ -131,24 +131,25 @@ def test_forced_colours(tab):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_without_scripts(site, browser, scheme):
-    """The system's colours, a still in place of the live figure, and no dead controls."""
+    """The system's colours, the live figure with its preset, and no dead controls."""
     context = browser.new_context(
         java_script_enabled=False, color_scheme=scheme, viewport={"width": 1280, "height": 900}
     )
     page = context.new_page()
     page.goto(f"{site}/{HOME}", wait_until="load")
     assert (Image.open(io.BytesIO(page.screenshot())).convert("L").getpixel((640, 890)) < 100) == (scheme == "dark")
-    still = page.locator(".live-still")
-    assert still.bounding_box()["height"] > 200 and still.locator("path").count() == 4
-    for hidden in (".live-plot:not(.live-still)", ".live-controls", ".live-verdict", ".live-share"):
+    still = page.locator(".live-plot")
+    assert still.bounding_box()["height"] > 200 and still.locator("path.live-curve").count() == 4
+    assert page.locator(".live-verdict").inner_text().startswith("Forward: ")
+    for hidden in (".live-controls", ".live-data", ".live-share"):
         assert not page.locator(hidden).first.is_visible(), hidden
     context.close()
 
 
-def test_the_still_is_the_live_figure_s_preset(tab):
+def test_the_page_is_built_with_the_preset_s_curves(tab):
     """Its curves go through the numbers that the figure itself shows first."""
     tab.goto(f"{tab.site}/{HOME}", wait_until="load")
-    path = re.search(r'live-still.*?live-forward" d="M([^"]+)"', (SITE / HOME).read_text("utf8"), re.DOTALL)
+    path = re.search(r'<path d="M([^"]+)" class="live-curve live-forward"', (SITE / HOME).read_text("utf8"), re.DOTALL)
     heights = [float(point.split()[1]) for point in path[1].split("L")]
     sizes = tab.evaluate("[...liveFigures[0].result().forward].map(Math.log10)")
     per_decade = (heights[0] - heights[-1]) / (sizes[-1] - sizes[0])

@@ -41,7 +41,7 @@ def test_the_document_of_all_pages_hangs_together():
     exercises = len(re.findall(r'class="exercise admonition"', body))
     assert exercises == solutions.count('class="solution"') == body.count('class="to-solution"') > 40
     assert "<summary>Solution" not in html and "<button" not in html and "<script" not in html
-    assert html.count("<svg") > 4 and "live-still" in html
+    assert html.count("<svg") > 4 and "live-plot" in html
 
 
 @pytest.mark.rehearsal

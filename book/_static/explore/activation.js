@@ -2,7 +2,7 @@
 "use strict";
 
 explore.add((() => {
-  const { shown, line, dot, text, path, linear, multiples, step, clamp, range } = explore;
+  const { say, shown, line, dot, text, path, linear, multiples, step, clamp, range } = explore;
 
   // ---- A formula in x, read into a tree and from there into functions ---------------------------------------------
 
@@ -36,22 +36,22 @@ explore.add((() => {
     };
     const bracket = () => {
       const inner = sum();
-      if (!take(")")) throw new Error("a bracket is not closed");
+      if (!take(")")) throw new Error(say("a bracket is not closed"));
       return inner;
     };
     const atom = () => {
       const token = tokens[at++];
-      if (token === undefined) throw new Error("something is missing at the end");
+      if (token === undefined) throw new Error(say("something is missing at the end"));
       if (/^[.\d]/.test(token)) return Number(token);
       if (token === "x" || token === "z") return "x";
       if (token === "pi") return Math.PI;
       if (token === "(") return bracket();
-      if (!FUNCTIONS.includes(token)) throw new Error(`“${token}” is not known; there are x, + − * / ^ and ${FUNCTIONS.join(", ")}`);
-      if (!take("(")) throw new Error(`${token} needs a bracket`);
+      if (!FUNCTIONS.includes(token)) throw new Error(say("“%1” is not known; there are x, + − * / ^ and %2", token, FUNCTIONS.join(", ")));
+      if (!take("(")) throw new Error(say("%1 needs a bracket", token));
       return [token, bracket()];
     };
     const tree = sum();
-    if (at < tokens.length) throw new Error(`“${tokens[at]}” was not expected`);
+    if (at < tokens.length) throw new Error(say("“%1” was not expected", tokens[at]));
     return tree;
   }
 
@@ -166,7 +166,7 @@ explore.add((() => {
     let tree;
     try { tree = parse(formula); } catch (error) { return { error: error.message, order, w, b }; }
     const value = valueOf(tree), slope = (x) => seriesOf(tree, [x, 1])[1];
-    if (!range(17).every((k) => Number.isFinite(value(k - 8)))) return { error: "it is not finite everywhere between −8 and 8", order, w, b };
+    if (!range(17).every((k) => Number.isFinite(value(k - 8)))) return { error: say("it is not finite everywhere between −8 and 8"), order, w, b };
     const coefficients = seriesOf(tree, range(order + 1).map((n) => (n === 1 ? 1 : 0)));
     const polynomial = (x) => coefficients.reduceRight((sum, c) => sum * x + c, 0);
     const smooth = coefficients.every(Number.isFinite), q = fixedPoint(value, w, b), inside = clamp(q, 1e-30, 1e30);
@@ -195,18 +195,18 @@ explore.add((() => {
 
   function draw(result, size) {
     const [first, second] = boxes(size);
-    if (result.error) return text(size.width / 2, 60, "no activation");
+    if (result.error) return text(size.width / 2, 60, say("no activation"));
     const { value, polynomial, smooth, order, q, map, qs } = result, points = range(161).map((k) => (2 * REACH * k) / 160 - REACH);
     const heights = points.map(value), reach = clamp(1.1 * Math.max(...heights.map(Math.abs), 1), 1.2, 6);
     const x = linear([-REACH, REACH], [first.left, first.right]), y = linear([-reach, reach], [first.bottom, first.top]);
     const seen = (v) => (Math.abs(v) <= reach ? v : NaN);
-    let out = text(first.left - 30, first.top - 12, "activation, and Taylor polynomial at 0 (dashed)", { anchor: "start" });
+    let out = text(first.left - 30, first.top - 12, say("activation, and Taylor polynomial at 0 (dashed)"), { anchor: "start" });
     out += axes(first, x, y, [-REACH, REACH], [-reach, reach]) + line(x(0), first.top, x(0), first.bottom, "axis") + line(first.left, y(0), first.right, y(0), "axis");
     out += path(points.map((p, k) => [x(p), y(seen(heights[k]))]), "forward-line");
     if (smooth) out += path(points.map((p) => [x(p), y(seen(polynomial(p)))]), "theory");
-    out += text((first.left + first.right) / 2, first.bottom + 30, smooth ? `order ${order}` : "no Taylor series at 0");
+    out += text((first.left + first.right) / 2, first.bottom + 30, smooth ? say("order %1", order) : say("no Taylor series at 0"));
     const top = 4, u = linear([0, 4], [second.left, second.right]), v = linear([0, top], [second.bottom, second.top]);
-    out += text(second.left - 30, second.top - 12, "variance after a layer, by that before", { anchor: "start" }) + axes(second, u, v, [0, 4], [0, top]);
+    out += text(second.left - 30, second.top - 12, say("variance after a layer, by that before"), { anchor: "start" }) + axes(second, u, v, [0, 4], [0, top]);
     out += path([[u(0), v(0)], [u(4), v(4)]], "theory") + path(qs.map((each, k) => [u(each), map[k] <= top ? v(map[k]) : NaN]), "forward-line");
     let at = 1, stairs = [[u(1), v(0)]]; // from variance 1, layer after layer
     for (const k of range(30)) {
@@ -218,17 +218,19 @@ explore.add((() => {
     }
     out += path(stairs, "stairs");
     if (q <= 4) out += dot(u(q), v(q), 5, "backward-dot") + text(clamp(u(q) + 9, 0, second.right - 66), clamp(v(q) + 16, second.top + 12, second.bottom - 6), `q* = ${q < 1e-9 ? 0 : shown(q)}`, { anchor: "start", kind: "backward-text" });
-    return out + text(second.right, second.bottom + 30, "*q* before", { anchor: "end" });
+    return out + text(second.right, second.bottom + 30, say("*q* before"), { anchor: "end" });
   }
 
   const polynomialWords = (c) => c.map((a, n) => [a, n]).filter(([a]) => Math.abs(a) > 1e-12)
     .map(([a, n]) => `${n && Math.abs(Math.abs(a) - 1) < 1e-9 ? (a < 0 ? "−" : "") : shown(a)}${n ? "\u00a0x" : ""}${n > 1 ? explore.superscript(n) : ""}`).join(" + ").replaceAll("+ −", "− ") || "0";
   function words(result) {
-    if (result.error) return `Not understood: ${result.error}.`;
+    if (result.error) return say("Not understood: %1.", result.error);
     const { order, coefficients, smooth, remainder, gain, q, chi, depth, w } = result;
-    const series = smooth ? `Up to order ${order} it is ${polynomialWords(coefficients)}, off by ${shown(remainder[1], 2)} at 1 and ${shown(remainder[0], 2)} at −1.` : "At 0 it has a kink, or no series.";
-    const far = Math.abs(chi - 1) < 1e-9 ? "χ₁ is 1: gradients change more slowly than exponentially" : chi === 0 ? "χ₁ is 0: no gradient passes a layer" : depth > 0 ? `χ₁ = ${shown(chi)}: the mean square of a gradient falls by e in ${shown(depth)} layers` : `χ₁ = ${shown(chi)}: the mean square of a gradient grows by e in ${shown(-depth)} layers`;
-    return `${series} Its gain at q = 1 is ${shown(gain)}. At the scale ${shown(w)} the variance ${q < 1e-9 ? "dies out" : q === Infinity ? "grows without end" : `settles at ${shown(q)}`}; there ${far}.`;
+    const series = smooth ? say("Up to order %1 it is %2, off by %3 at 1 and %4 at −1.", order, polynomialWords(coefficients), shown(remainder[1], 2), shown(remainder[0], 2)) : say("At 0 it has a kink, or no series.");
+    const far = Math.abs(chi - 1) < 1e-9 ? say("χ₁ is 1: gradients change more slowly than exponentially") : chi === 0 ? say("χ₁ is 0: no gradient passes a layer")
+      : say(depth > 0 ? "χ₁ = %1: the mean square of a gradient falls by e in %2 layers" : "χ₁ = %1: the mean square of a gradient grows by e in %2 layers", shown(chi), shown(Math.abs(depth)));
+    const end = q < 1e-9 ? say("dies out") : q === Infinity ? say("grows without end") : say("settles at %1", shown(q));
+    return series + say(" Its gain at q = 1 is %1. At the scale %2 the variance %3; there %4.", shown(gain), shown(w), end, far);
   }
 
   return {
@@ -246,7 +248,7 @@ explore.add((() => {
     compute, draw, words,
     table: (result) => ({
       caption: "The variance after a layer, by that before it; then the Taylor coefficients", head: ["variance before, or power", "variance after, or coefficient"],
-      rows: result.error ? [["none", "none"]] : [...result.qs.map((q, k) => [shown(q, 2), result.map[k]]), ...result.coefficients.map((c, n) => [`x${explore.superscript(n)}`, c])],
+      rows: result.error ? [[say("none"), say("none")]] : [...result.qs.map((q, k) => [shown(q, 2), result.map[k]]), ...result.coefficients.map((c, n) => [`x${explore.superscript(n)}`, c])],
     }),
   };
 })());

@@ -2,7 +2,7 @@
 "use strict";
 
 explore.add((() => {
-  const { shown, line, rect, text, path, log, linear, multiples, step, decades, range } = explore;
+  const { say, shown, line, rect, text, path, log, linear, multiples, step, decades, range } = explore;
   // Each: its formula, its shape, and what its branch makes of mean square 1 where theory knows it.
   const BLOCKS = {
     one: ["h + W relu(h)", { single: true, early: true }, 1], two: ["h + W₂ relu(W₁ h)", {}, 2],
@@ -25,14 +25,14 @@ explore.add((() => {
     const powers = all.flatMap(({ rms, theory }) => [...rms, ...(theory ?? [])]).map(Math.log10), ends = [Math.min(-0.3, ...powers), Math.max(1.2, ...powers)];
     const y = log(ends.map((k) => 10 ** k), [bottom, top]);
     let out = "";
-    if (y(LARGEST) > top + 4) out += rect(left, top, right - left, y(LARGEST) - top, "hatch") + text(left + 6, y(LARGEST) - 5, "beyond fp16", { anchor: "start" });
-    out += text(4, top - 10, "root mean square of the signal (log scale)", { anchor: "start" }) + decades(y, ends, left, right);
+    if (y(LARGEST) > top + 4) out += rect(left, top, right - left, y(LARGEST) - top, "hatch") + text(left + 6, y(LARGEST) - 5, say("beyond %1", "fp16"), { anchor: "start" });
+    out += text(4, top - 10, say("root mean square of the signal (log scale)"), { anchor: "start" }) + decades(y, ends, left, right);
     for (const t of multiples(0, depth, Math.max(1, step(depth / 6)))) out += text(x(t), bottom + 16, t);
-    out += text((left + right) / 2, bottom + 32, "block *t*");
+    out += text((left + right) / 2, bottom + 32, say("block *t*"));
     Object.entries(curves).forEach(([name, { rms, theory, factor }], k) => {
       const at = 12 + 19 * k;
       out += line(4, at - 4, 26, at - 4, SERIES[k]) + text(32, at, BLOCKS[name][0], { anchor: "start", kind: "strong" });
-      out += text(right, at, name === "pre" ? (width < 480 ? "a sum" : "grows by a sum") : width < 480 ? `×${shown(factor)}` : `mean square ×${shown(factor)} a block`, { anchor: "end" });
+      out += text(right, at, name === "pre" ? say(width < 480 ? "a sum" : "grows by a sum") : width < 480 ? `×${shown(factor)}` : say("mean square ×%1 a block", shown(factor)), { anchor: "end" });
       out += path(rms.map((v, t) => [x(t), y(v)]), SERIES[k]);
       if (theory) out += path(theory.map((v, t) => [x(t), y(v)]), "theory");
     });
@@ -42,8 +42,8 @@ explore.add((() => {
   function words({ depth, scale, curves }) {
     const [one, two, inside, outside] = ["one", "two", "inside", "outside"].map((name) => shown(curves[name].factor)), { rms } = curves.pre;
     const last = curves.two.rms.findIndex((v) => v > LARGEST);
-    return `With branches times ${shown(scale)} a block multiplies the mean square by ${one}, ${two}, ${inside} and ${outside} in this network; with a norm in the branch the root mean square reaches ${shown(rms[depth])}. ` +
-      (last < 0 ? "" : `That of the second block passes fp16's largest number at block ${last}.`);
+    return say("With branches times %1 a block multiplies the mean square by %2, %3, %4 and %5 in this network; with a norm in the branch the root mean square reaches %6.", shown(scale), one, two, inside, outside, shown(rms[depth])) +
+      (last < 0 ? "" : say(" That of the second block passes the largest number of fp16 at block %1.", last));
   }
 
   return {

@@ -2,7 +2,7 @@
 "use strict";
 
 explore.add((() => {
-  const { shown, tag, line, dot, text, arrow, clamp } = explore;
+  const { say, shown, tag, line, dot, text, arrow, clamp } = explore;
   const METHODS = { value: "by value", norm: "by norm", standardised: "standardised", unit: "unit norm" };
 
   /** As torch does it, Inf and NaN included; the loss is (a w₁² + w₂²)/2. labs.stabilisers refuses what is not finite. */
@@ -40,21 +40,21 @@ explore.add((() => {
       const fine = v.every(Number.isFinite), y = top + 44 + 30 * k;
       if (fine) inside += arrow(...from, ...step(v), `series-${k + 1}`, 10);
       rows += tag("rect", { x: left, y: y - 9, width: 10, height: 10, class: `ex-fill-${k + 1}` });
-      rows += text(left + 16, y, METHODS[name], { anchor: "start", kind: "strong" });
-      rows += text(left + 16, y + 14, `(${shown(v[0], 3)}, ${shown(v[1], 3)})${fine ? `, length ${shown(length, 3)}, turned ${shown(angle < 1e-5 ? 0 : angle, 3)}°` : ""}`, { anchor: "start" });
+      rows += text(left + 16, y, say(METHODS[name]), { anchor: "start", kind: "strong" });
+      rows += text(left + 16, y + 14, `(${shown(v[0], 3)}, ${shown(v[1], 3)})${fine ? say(", length %1, turned %2°", shown(length, 3), shown(angle < 1e-5 ? 0 : angle, 3)) : ""}`, { anchor: "start" });
     });
-    rows = text(left, top, `gradient (${shown(g[0], 3)}, ${shown(g[1], 3)})`, { anchor: "start", kind: "strong" }) +
-      text(left, top + 16, "and the step downhill that each makes of it:", { anchor: "start" }) + rows;
+    rows = text(left, top, say("gradient (%1, %2)", shown(g[0], 3), shown(g[1], 3)), { anchor: "start", kind: "strong" }) +
+      text(left, top + 16, say("and the step downhill that each makes of it:"), { anchor: "start" }) + rows;
     return tag("clipPath", { id }, tag("rect", box)) + tag("rect", { ...box, class: "ex-ring" }) +
       line(4, cy, 4 + side, cy) + line(cx, 4, cx, 4 + side) + tag("g", { "clip-path": `url(#${id})` }, inside) +
-      dot(cx, cy, 3, "forward-dot") + text(cx + 6, cy + 16, "minimum", { anchor: "start" }) +
+      dot(cx, cy, 3, "forward-dot") + text(cx + 6, cy + 16, say("minimum"), { anchor: "start" }) +
       text(side, cy - 5, "*w*_1_", { anchor: "end" }) + text(cx + 6, 20, "*w*_2_", { anchor: "start" }) + rows;
   }
 
   function words({ g, steps, threshold, entry }) {
-    const turned = ({ v, angle }) => (v.every(Number.isFinite) ? `${shown(angle < 1e-5 ? 0 : angle, 3)}°` : "into NaN");
-    const said = `The gradient (${shown(g[0])}, ${shown(g[1])}), clipped at ${shown(threshold)} by value, is turned by ${turned(steps.value)}, by norm by ${turned(steps.norm)}; standardised it is turned by ${turned(steps.standardised)}.`;
-    return entry === "inf" ? `By value the Inf becomes ${shown(threshold)} and is hidden; by norm the gradient becomes (${steps.norm.v.map((x) => shown(x)).join(", ")}).` : said;
+    const turned = ({ v, angle }) => (v.every(Number.isFinite) ? say("turned by %1°", shown(angle < 1e-5 ? 0 : angle, 3)) : say("made NaN"));
+    if (entry === "inf") return say("By value the Inf becomes %1 and is hidden; by norm the gradient becomes (%2).", shown(threshold), steps.norm.v.map((x) => shown(x)).join(", "));
+    return say("The gradient (%1, %2), clipped at %3 by value, is %4, by norm %5; standardised it is %6.", shown(g[0]), shown(g[1]), shown(threshold), turned(steps.value), turned(steps.norm), turned(steps.standardised));
   }
 
   const slider = (name, label, low, high, value, step) => ({ name, kind: "slider", label, low, high, value, step });
@@ -71,7 +71,7 @@ explore.add((() => {
     compute, draw, words,
     table: ({ g, norm, steps }) => ({
       caption: "The gradient and what becomes of it", head: ["treatment", "first entry", "second entry", "length", "turned by, °"],
-      rows: [["none", ...g, norm, 0], ...Object.entries(steps).map(([name, { v, length, angle }]) => [METHODS[name], ...v, length, angle])],
+      rows: [[say("none"), ...g, norm, 0], ...Object.entries(steps).map(([name, { v, length, angle }]) => [say(METHODS[name]), ...v, length, angle])],
     }),
     handles({ w }, size) {
       const { scale, cx, cy } = frame(size), inside = (x) => Number(clamp(x, -REACH, REACH).toFixed(2));

@@ -10,9 +10,13 @@
      table(result)       { caption, head, rows }: the numbers behind the drawing
      handles(result, size)  what can be dragged: { x, y, drag(x, y) → some settings }
      press(result, size, x, y, set)  a click elsewhere on the drawing
-   One that shows what its chapter has computed has but a name, and `of(data)`, which makes the rest; the page carries the data.
+     classes             of the figure, of its drawing, of its words
+     legend, more(id), settled(figure, state)  what stands above the drawing, and below it, and what follows the settings there
+   One that depends on its page, as by what the chapter has computed, has but a name, and `of(data)`, which makes the rest; the page
+   carries the data. Whatever a reader sees is English here; `say`, and for labels, buttons and tables this part itself, puts it into
+   the reader's language.
 
-   The build calls `explore.build`, the browser mounts every `.explore` of the page. For tests and the curious,
+   The build calls `explore.build`, the browser mounts every figure of the page. For tests and the curious,
    `explore.mounted` holds an object for each: name, state(), set({…}), result(). */
 "use strict";
 
@@ -20,6 +24,9 @@ const explore = (() => {
   const specs = {}, mounted = [];
 
   // ---- Words and numbers ---------------------------------------------------------------------------------------
+
+  /** A text in the language of the page, whose words the Chinese site brings along; %1, %2 … stand for its parts. */
+  const say = (text, ...parts) => (globalThis.bookWords?.[text] ?? text).replace(/%(\d)/g, (_, n) => parts[n - 1]);
 
   const superscript = (n) => String(n).replace(/[-\d]/g, (c) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(c)]);
   const escaped = (text) => String(text).replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]);
@@ -46,6 +53,7 @@ const explore = (() => {
   const dot = (cx, cy, r, kind) => tag("circle", { cx, cy, r, class: `ex-${kind}` });
   /** Text; `anchor` is start, middle or end. What stands between underscores is a subscript, between stars italic. */
   const text = (x, y, words, { anchor = "middle", kind = "label", ...more } = {}) => tag("text", { x, y, "text-anchor": anchor, class: `ex-${kind}`, ...more }, marked(words));
+  /** The marks of `text`, as SVG. */
   const marked = (words) => escaped(words)
     .replace(/\*([^*\s]+)\*/g, '<tspan class="ex-math">$1</tspan>')
     .replace(/_([^_]+)_/g, '<tspan dy="3" class="ex-sub">$1</tspan><tspan dy="-3">\u200b</tspan>');
@@ -114,15 +122,15 @@ const explore = (() => {
 
   // ---- Controls ------------------------------------------------------------------------------------------------
   // { name, kind, label, value, resets: some settings that a change of it puts back, above: whether it stands above the
-  // drawing } and for its kind: slider { low, high, step, log }, choice and menu { options: { value: label } },
-  // field { } for text, seed { }.
+  // drawing } and for its kind: slider { low, high, step, log, whole, spoken: its value for ears }, choice and menu
+  // { options: { value: label } }, field { } for text, seed { }.
 
   const digits = (value) => Number(value.toPrecision(4));
   /** A number as a field holds it: short, and read back exactly. */
   const written = (x) => (typeof x !== "number" || x === 0 || (Math.abs(x) >= 1e-3 && Math.abs(x) < 1e6) ? String(x) : x.toExponential().replace("e+", "e"));
 
   function control(spec, id) {
-    const { name, kind, label, value } = spec, own = `${id}-${name}`, form = spec.above ? ` form="${id}-settings"` : "";
+    const { name, kind, value } = spec, label = say(spec.label), own = `${id}-${name}`, form = spec.above ? ` form="${id}-settings"` : "";
     const plain = label.replace(/[*_]/g, "");
     if (kind === "slider") {
       const at = (x) => (spec.log ? Math.log10(x) : x);
@@ -130,15 +138,15 @@ const explore = (() => {
       const ends = spec.log ? [Math.floor(at(spec.low) / step) * step, Math.ceil(at(spec.high) / step) * step] : [spec.low, spec.high];
       return `<div class="live-control ex-slider"><label for="${own}">${html(label)}</label>` +
         `<input type="range" id="${own}" data-for="${name}" min="${+ends[0].toFixed(4)}" max="${+ends[1].toFixed(4)}" step="${step}" value="${+at(value).toFixed(4)}">` +
-        `<input type="number" name="${name}" aria-label="${plain}, exact" min="${spec.low}" max="${spec.high}" step="${spec.whole ? 1 : "any"}" value="${written(value)}"></div>`;
+        `<input type="number" name="${name}" aria-label="${say("%1, exact", plain)}" min="${spec.low}" max="${spec.high}" step="${spec.whole ? 1 : "any"}" value="${written(value)}"></div>`;
     }
     if (kind === "choice") {
       const each = Object.entries(spec.options).map(([key, words]) =>
-        `<label><input type="radio"${form} name="${name}" value="${key}"${key === value ? " checked" : ""}><span>${html(words)}</span></label>`);
+        `<label><input type="radio"${form} name="${name}" value="${key}"${key === value ? " checked" : ""}><span>${html(say(words))}</span></label>`);
       return `<fieldset class="ex-choice"><legend>${html(label)}</legend>${each.join("")}</fieldset>`;
     }
     if (kind === "menu") {
-      const each = Object.entries(spec.options).map(([key, words]) => `<option value="${key}"${key === value ? " selected" : ""}>${escaped(words)}</option>`);
+      const each = Object.entries(spec.options).map(([key, words]) => `<option value="${key}"${key === String(value) ? " selected" : ""}>${escaped(say(words))}</option>`);
       return `<div class="live-control"><label for="${own}">${html(label)}</label><select id="${own}" name="${name}">${each.join("")}</select></div>`;
     }
     if (kind === "seed") {
@@ -155,33 +163,34 @@ const explore = (() => {
   /** An explorable, given what its chapter has computed if it asks for that. */
   function ready(name, data) {
     const spec = specs[name];
-    return spec.of ? (specs[name] = { name, ...spec.of(data) }) : spec;
+    return spec.of ? (specs[name] = { name, of: spec.of, ...spec.of(data) }) : spec;
   }
 
   /** The whole figure for a page that is being built, drawn with the preset. */
   function build(name, id, caption, data = null) {
     const spec = ready(name, data), result = spec.compute(preset(spec)), [wide, narrow] = heights(spec), size = { width: 640, height: wide };
-    const buttons = (spec.presets ?? []).map(([label], k) => `<button type="button" data-preset="${k}">${html(label)}</button>`).join("");
+    const buttons = (spec.presets ?? []).map(([label], k) => `<button type="button" data-preset="${k}">${html(say(label))}</button>`).join("");
     const [above, below] = [true, false].map((is) => spec.controls.filter((each) => is === Boolean(each.above)).map((each) => control(each, id)).join("\n"));
     const seed = spec.controls.some(({ kind }) => kind === "seed");
-    const words = spec.words(result);
-    return `<figure class="explore" id="${id}" data-explore="${name}"><figcaption>${caption}</figcaption>
-${buttons && `<div class="ex-presets" role="group" aria-label="Settings to begin with">${buttons}</div>`}
-${above}
-<svg class="ex-plot" role="img" viewBox="0 0 ${size.width} ${size.height}" style="--wide: ${wide}px; --narrow: ${narrow}px" aria-label="${escaped(words)}"><g>${spec.draw(result, size)}</g><g class="ex-handles"></g></svg>
-<p class="ex-words">${escaped(words)}</p><p class="live-hidden" role="status"></p>
-<form class="live-controls" id="${id}-settings" autocomplete="off" aria-label="Settings: ${spec.title}">
+    const legend = (spec.legend ?? []).map(([kind, each]) => `<li class="live-${kind}">${html(say(each))}</li>`).join("\n");
+    const words = spec.words(result), title = say(spec.title), [own, plot, verdict] = spec.classes ?? ["explore", "ex-plot", "ex-words"];
+    return `<figure class="${own}" id="${id}" data-explore="${name}">${caption && `<figcaption>${caption}</figcaption>`}
+${buttons && `<div class="ex-presets" role="group" aria-label="${say("Settings to begin with")}">${buttons}</div>`}
+${above}${legend && `<ul class="live-legend">${legend}</ul>`}
+<svg class="${plot}" role="img" viewBox="0 0 ${size.width} ${size.height}" style="--wide: ${wide}px; --narrow: ${narrow}px" aria-label="${escaped(words)}"><g>${spec.draw(result, size)}</g><g class="ex-handles"></g></svg>
+<p class="${verdict}">${escaped(words)}</p><p class="live-hidden" role="status"></p>
+<form class="live-controls" id="${id}-settings" autocomplete="off" aria-label="${say("Settings: %1", title)}">
 ${below}
-<div class="live-buttons">${seed ? '<button type="button" class="ex-draw">Draw anew</button>' : ""}<button type="reset">Reset</button></div></form>
-<details class="live-data"><summary>The numbers as a table</summary><div class="live-table" role="region" tabindex="0" aria-label="The numbers: ${spec.title}"></div>
-<p><a class="ex-link" href="#${id}">Link to these settings</a></p></details>
-${data ? `<script type="application/json" class="ex-data">${JSON.stringify(data).replace(/[<&]/g, (c) => `\\u00${c.charCodeAt().toString(16)}`)}</script>
-` : ""}<noscript><p>To change its settings, the figure needs JavaScript.</p></noscript></figure>`;
+<div class="live-buttons">${seed ? `<button type="button" class="live-draw">${say("Draw anew")}</button>` : ""}<button type="reset">${say("Reset")}</button></div></form>
+<details class="live-data"><summary>${say("The numbers as a table")}</summary><div class="live-table" role="region" tabindex="0" aria-label="${say("The numbers: %1", title)}"></div>
+<p><a class="live-link" href="#${id}">${say("Link to these settings")}</a></p></details>
+${spec.more?.(id) ?? ""}${data ? `<script type="application/json" class="ex-data">${JSON.stringify(data).replace(/[<&]/g, (c) => `\\u00${c.charCodeAt().toString(16)}`)}</script>
+` : ""}<noscript><p>${say("To change its settings, the figure needs JavaScript.")}</p></noscript></figure>`;
   }
 
   function table({ caption, head, rows }) {
     const row = ([first, ...rest]) => `<tr><th scope="row">${escaped(first)}</th>${rest.map((cell) => `<td>${escaped(typeof cell === "number" ? shown(cell, 4) : cell)}</td>`).join("")}</tr>`;
-    return `<table><caption>${escaped(caption)}</caption><thead><tr>${head.map((words) => `<th scope="col">${escaped(words)}</th>`).join("")}</tr></thead><tbody>${rows.map(row).join("")}</tbody></table>`;
+    return `<table><caption>${escaped(say(caption))}</caption><thead><tr>${head.map((words) => `<th scope="col">${escaped(say(words))}</th>`).join("")}</tr></thead><tbody>${rows.map(row).join("")}</tbody></table>`;
   }
 
   // ---- State: in the form, and in the address ------------------------------------------------------------------
@@ -190,7 +199,7 @@ ${data ? `<script type="application/json" class="ex-data">${JSON.stringify(data)
     const state = {};
     for (const { name, kind, value, low = 0, high = 9999, whole } of controls) {
       const field = form.elements[name];
-      state[name] = field.value;
+      state[name] = whole ? Number(field.value) : field.value;
       if (kind !== "slider" && kind !== "seed") continue;
       const typed = field.value === "" || Number.isNaN(Number(field.value)) ? value : Number(field.value);
       state[name] = clamp(whole || kind === "seed" ? Math.round(typed) : typed, low, high); // what is half typed or out of range counts as the nearest number allowed
@@ -236,9 +245,9 @@ ${data ? `<script type="application/json" class="ex-data">${JSON.stringify(data)
       state = read(form, controls);
       result = spec.compute(state);
       for (const slider of form.querySelectorAll("[data-for]")) {
-        const { log: logarithmic } = controls.find(({ name }) => name === slider.dataset.for), value = state[slider.dataset.for];
+        const { log: logarithmic, spoken = "%1" } = controls.find(({ name }) => name === slider.dataset.for), value = state[slider.dataset.for];
         slider.value = logarithmic ? Math.log10(value) : value;
-        slider.setAttribute("aria-valuetext", shown(value));
+        slider.setAttribute("aria-valuetext", say(spoken, shown(value)));
       }
       find(".ex-words").textContent = spec.words(result);
       paint();
@@ -248,7 +257,8 @@ ${data ? `<script type="application/json" class="ex-data">${JSON.stringify(data)
     function settle(changed) {
       const words = spec.words(result), address = `#${figure.id}?${new URLSearchParams(state)}`;
       svg.setAttribute("aria-label", words);
-      find(".ex-link").href = address;
+      find(".live-link").href = address;
+      spec.settled?.(figure, state);
       if (find(".live-data").open) find(".live-table").innerHTML = table(spec.table(result));
       if (!changed) return;
       find("[role=status]").textContent = words;
@@ -269,9 +279,7 @@ ${data ? `<script type="application/json" class="ex-data">${JSON.stringify(data)
     }
 
     function measure() {
-      const { width } = svg.parentElement.getBoundingClientRect(), padding = getComputedStyle(svg.parentElement);
-      size.width = Math.round(width - parseFloat(padding.paddingLeft) - parseFloat(padding.paddingRight) - 2);
-      size.height = Math.round(svg.getBoundingClientRect().height);
+      [size.width, size.height] = [svg.clientWidth, svg.clientHeight];
       svg.setAttribute("viewBox", `0 0 ${size.width} ${size.height}`);
     }
     function followAddress() {
@@ -295,7 +303,7 @@ ${data ? `<script type="application/json" class="ex-data">${JSON.stringify(data)
     form.addEventListener("reset", () => setTimeout(changed)); // the fields change after the event
     form.addEventListener("submit", (event) => event.preventDefault());
     figure.addEventListener("click", ({ target }) => {
-      const button = target.closest("[data-preset], .ex-draw");
+      const button = target.closest("[data-preset], .live-draw");
       if (button?.dataset.preset) set({ ...first, ...spec.presets[button.dataset.preset][1] });
       else if (button) set({ seed: (state.seed + 1) % 10000 });
     });
@@ -327,6 +335,7 @@ ${data ? `<script type="application/json" class="ex-data">${JSON.stringify(data)
     for (const end of ["pointerup", "pointercancel"]) svg.addEventListener(end, () => { held = null; });
 
     window.addEventListener("hashchange", followAddress);
+    window.addEventListener("scheme", () => settle(false)); // a link may hand the colours on
     // On paper stands the preset, which the text describes.
     let before = null;
     window.addEventListener("beforeprint", () => {
@@ -341,10 +350,10 @@ ${data ? `<script type="application/json" class="ex-data">${JSON.stringify(data)
       update();
     });
     new ResizeObserver(() => {
-      const { width } = size;
+      const { width, height } = size;
       measure();
-      if (size.width !== width) paint();
-    }).observe(figure);
+      if (size.width !== width || size.height !== height) paint();
+    }).observe(svg);
 
     measure();
     followAddress();
@@ -353,8 +362,8 @@ ${data ? `<script type="application/json" class="ex-data">${JSON.stringify(data)
 
   function add(spec) {
     specs[spec.name] = spec;
-    if (typeof document !== "undefined") document.querySelectorAll(`.explore[data-explore=${spec.name}]`).forEach(mount);
+    if (typeof document !== "undefined") document.querySelectorAll(`[data-explore=${spec.name}]`).forEach(mount);
   }
 
-  return { add, build, mounted, specs, preset, shown, superscript, tag, line, rect, dot, text, path, arrow, linear, log, step, multiples, power, decades, apart, clamp, sum, range };
+  return { add, build, mounted, specs, preset, say, shown, superscript, tag, line, rect, dot, text, path, arrow, linear, log, step, multiples, power, decades, apart, clamp, sum, range };
 })();

@@ -3,8 +3,13 @@
 "use strict";
 
 explore.add({ name: "culprit", of: (data) => {
-  const { shown, tag, line, text, superscript: _, ...ex } = explore;
+  const { say, shown, tag, line, text, superscript: _, ...ex } = explore;
   const names = Object.keys(data).sort((a, b) => parseInt(a, 10) - parseInt(b, 10)), ROW = 33, TOP = 46; // a notebook sorts them by their letters
+
+  /** What the chapter calls its nets, which are programs, in the reader's words. */
+  const ABOUT = Object.fromEntries(["entropy", "normalise", "attention", "softmax", "where", "distance", "angle", "data", "checkpoint", "half", "rate", "signals"].map((name) => [name, say(name)]));
+  /** Number and name of a net. */
+  const called = (patient) => { const [number, ...name] = patient.split(" "); return [number, ABOUT[name.join(" ")] ?? name.join(" ")]; };
 
   /** Rows from the input to the loss; an item is what can be suspected: an operation, a derivative, or what an operation reads from outside. */
   function arrange({ nodes, way }) {
@@ -21,8 +26,8 @@ explore.add({ name: "culprit", of: (data) => {
     rows.filter(is("forward")).forEach((k) => {
       const outside = nodes[k].reads.filter((r) => !is("forward")(r) && !is("backward")(r)), row = rows.indexOf(k);
       const given = outside.filter(is("input")), learned = outside.filter((r) => !is("input")(r));
-      if (given.length) item("leaf", row, given, "input");
-      if (learned.length) item("leaf", row, learned, "weights");
+      if (given.length) item("leaf", row, given, say("input"));
+      if (learned.length) item("leaf", row, learned, say("weights"));
       item("forward", row, [k], nodes[k].operation);
     });
     for (const k of back) item("backward", rowOf(k), [k], nodes[k].operation);
@@ -43,9 +48,52 @@ explore.add({ name: "culprit", of: (data) => {
     return { patient, step, phase, chain, message, nodes, way, rows, items, chosen, verdict, anyBad, loss: nodes[rows.filter((k) => nodes[k].phase === "forward").at(-1)] };
   }
 
-  const bad = ({ nan, inf, count }, wide) => [[nan, "NaN"], [inf, "Inf"]].filter(([n]) => n).map(([n, what]) => (count === 1 ? what : `${n} ${what}`)).join(", ") + (wide && count > 1 ? ` of ${count}` : "");
-  const value = (item, wide) => (item.nan + item.inf ? bad(item, wide) : item.zero === item.count ? "all 0" : `${wide ? "up to" : "≤"} ${shown(item.largest, wide ? 3 : 2)}`);
-  const title = ({ kind, label, module }) => (kind === "backward" ? "backward of " : "") + label + (module ? ` of module ${module}` : "");
+  const kinds = ({ nan, inf, count }) => [[nan, "NaN"], [inf, "Inf"]].filter(([n]) => n).map(([n, what]) => (count === 1 ? what : `${n} ${what}`)).join(", ");
+  const bad = (item, wide) => (wide && item.count > 1 ? say("%1 of %2", kinds(item), item.count) : kinds(item));
+  const value = (item, wide) => (item.nan + item.inf ? bad(item, wide) : item.zero === item.count ? say("all 0") : say(wide ? "up to %1" : "≤ %1", shown(item.largest, wide ? 3 : 2)));
+  function title({ kind, label, module }) {
+    const what = kind === "backward" ? say("backward of %1", label) : label;
+    return module ? say("%1 of module %2", what, module) : what;
+  }
+  /** A place of the finder's chain, which it writes in English. */
+  function link(place) {
+    const [, words, rest] = place.match(/^(backward|gradient) of (.*)$/) ?? [];
+    return words ? say(words === "gradient" ? "gradient of %1" : "backward of %1", rest) : { input: say("input"), loss: say("loss") }[place] ?? place;
+  }
+  /** Sentences of the finder's report, which it writes in English. */
+  const REPORTS = [
+    "log 0 is -Inf.",
+    "Remedy: use log_softmax, logsigmoid or xlogy; a clamp is finite too, but what it clamps gets no gradient.",
+    "It overflows: a number beyond the format's largest is Inf, and exact arithmetic gives %1.",
+    "Remedy: compute this operation in float32 or bfloat16, or make what it reads smaller.",
+    "Remedy: make what it reads smaller: the result is %1 times too large.",
+    "The weights in %1 are %2 times their usual size: too large a learning rate?",
+    "Every entry of this gradient is below 2^-24, the smallest number of fp16, and becomes 0: what lies before %1 learns nothing.",
+    "Scale the loss (GradScaler), or by more.",
+    "X/0 is Inf and 0/0 is NaN.",
+    "Remedy: add to the denominator an eps that the format can hold (1e-8 is 0 in fp16).",
+    "The mask hides a whole row, %1: of -Inf alone, -Inf - (-Inf) is NaN.",
+    "Remedy: leave an entry of each row unmasked.",
+    "Exp(x) overflows beyond x = %1 in fp32, %2 in fp16.",
+    "Remedy: subtract the maximum first, as softmax and logsumexp do, or clamp the argument.",
+    "The loss is finite, the gradient is not:",
+    "A zero gradient times Inf is NaN: a where or mask hides a value, not its gradient.",
+    "Bad by themselves too: %1.",
+    "the slope 1/(2 sqrt x) is Inf at 0.",
+    "Remedy: add a small eps inside the root, before sqrt.",
+    "the slope 1/sqrt(1 - x^2) is Inf at -1 and 1.",
+    "Remedy: clamp the argument to a little less than 1 in magnitude, before acos.",
+    "Before the step a tensor from outside is bad already: check the data.",
+    "Before the step %1 is bad already: an earlier step spoiled it, and %2 others of the model.",
+    "To catch that step, train again from sound weights under trap_nonfinite(model, optimizer).",
+  ];
+  /** A report without the counts, which stand in the drawing, in the reader's language. */
+  function report(message) {
+    const pattern = (sentence) => new RegExp(sentence.replace(/[.*+?^${}()|[\]\\]/g, "\\$&").replace(/%\d/g, "(.+?)") + "(?= |$)", "i"), short = message.replace(/ \(\d+ (?:NaN|of)[^)]*\)/, "");
+    if (!globalThis.bookWords) return short;
+    const said = (text, sentence) => text.replace(pattern(sentence), (found) => say(sentence, ...found.match(pattern(sentence)).slice(1).map(link)));
+    return REPORTS.reduce(said, short).replace(/(?<=[。：？]) /g, "");
+  }
 
   function frame({ width }, { items }) {
     const wide = width >= 560, both = items.some(({ kind }) => kind === "backward"), gap = wide ? 34 : both ? 10 : 13, leaf = wide ? 136 : both ? 64 : 96;
@@ -101,27 +149,27 @@ explore.add({ name: "culprit", of: (data) => {
       }
     }
     const head = (column, words, more) => text(left[column] + f.width[column] / 2, 16, words, { kind: "name" }) + text(left[column] + f.width[column] / 2, 32, more);
-    out += head("leaf", "from outside", "") + head("forward", "forward", wide ? "down to the loss" : "↓");
-    if (f.both) out += head("backward", "backward", wide ? "up from the loss" : "↑");
-    out += text(left.forward + column / 2, TOP + ROW * rows.length + 14, `loss ${loss.nan ? "NaN" : loss.inf ? "Inf" : shown(loss.largest)}`, { kind: loss.nan + loss.inf ? "strong" : "label" });
+    out += head("leaf", say("from outside"), "") + head("forward", say("forward"), wide ? say("down to the loss") : "↓");
+    if (f.both) out += head("backward", say("backward"), wide ? say("up from the loss") : "↑");
+    out += text(left.forward + column / 2, TOP + ROW * rows.length + 14, say("loss %1", loss.nan ? "NaN" : loss.inf ? "Inf" : shown(loss.largest)), { kind: loss.nan + loss.inf ? "strong" : "label" });
     return edges + chained + out;
   }
 
   function words(result) {
     const { patient, step, nodes, loss, chosen, verdict, chain, message, anyBad } = result;
-    const [number, ...name] = patient.split(" "), lossBad = loss.nan ? "NaN" : loss.inf ? "Inf" : "";
+    const [number, name] = called(patient), lossBad = loss.nan ? "NaN" : loss.inf ? "Inf" : "";
     if (!chosen) {
-      const seen = lossBad ? `its loss is ${lossBad}` : anyBad ? "its loss is finite, and a gradient is not" : "no number is bad, and it learns nothing";
-      return `Number ${number} (${name.join(" ")}) at step ${step}: ${seen}. Click the operation that you suspect.`;
+      const seen = lossBad ? say("its loss is %1", lossBad) : anyBad ? say("its loss is finite, and a gradient is not") : say("no number is bad, and it learns nothing");
+      return say("Number %1 (%2) at step %3: %4. Click the operation that you suspect.", number, name, step, seen);
     }
-    const what = title(chosen), given = anyBad ? "Inf or NaN" : "nothing but 0";
+    const what = title(chosen), given = anyBad ? say("Inf or NaN") : say("nothing but 0");
     const said = {
-      right: `Yes: the fault is at ${chosen.number}, ${what}.`,
-      sound: `No: what ${what} gives is ${anyBad ? "finite" : "not all 0"}.`,
-      later: `No: ${what} reads ${given} already; go further back.`,
-      meant: `No: ${what} is the first to give ${given}, but that does no harm by itself.`,
+      right: say("Yes: the fault is at %1, %2.", chosen.number, what),
+      sound: say(anyBad ? "No: what %1 gives is finite." : "No: what %1 gives is not all 0.", what),
+      later: say("No: %1 reads %2 already; go further back.", what, given),
+      meant: say("No: %1 is the first to give %2, but that does no harm by itself.", what, given),
     }[verdict];
-    return `${said} The finder's chain: ${chain.join(" → ")}. ${message.replace(/ \(\d+ (?:NaN|of)[^)]*\)/, "")}`; // without the counts, which stand in the drawing
+    return said + say(" The finder's chain: %1. Its report: %2", chain.map(link).join(" → "), report(message));
   }
 
   const first = { patient: names[0], suspect: 0 };
@@ -136,16 +184,16 @@ explore.add({ name: "culprit", of: (data) => {
   return {
     title: "find the culprit", height: TOP + ROW * deepest + 24,
     controls: [
-      { name: "patient", kind: "choice", label: "Network", value: first.patient, options: Object.fromEntries(names.map((name) => [name, name])), resets: { suspect: 0 }, above: true },
+      { name: "patient", kind: "choice", label: "Network", value: first.patient, options: Object.fromEntries(names.map((name) => [name, called(name).join(" ")])), resets: { suspect: 0 }, above: true },
       { name: "suspect", kind: "slider", label: "Suspect", low: 0, high: most, step: 1, whole: true, value: 0 },
     ],
     presets: [
-      ...(early ? [[`number ${early[0].split(" ")[0]}: suspect the first Inf in time`, { patient: early[0], suspect: numberOf(early[0], early[1]) }]] : []),
-      ...silent.map((patient) => [`number ${patient.split(" ")[0]}: a fault without Inf and NaN`, { patient }]),
+      ...(early ? [[say("number %1: suspect the first Inf in time", early[0].split(" ")[0]), { patient: early[0], suspect: numberOf(early[0], early[1]) }]] : []),
+      ...silent.map((patient) => [say("number %1: a fault without Inf and NaN", patient.split(" ")[0]), { patient }]),
     ],
     compute, draw, words,
     table: ({ patient, step, nodes, way, items, chosen }) => ({
-      caption: `Number ${patient} at step ${step}${chosen ? "" : "; the finder's chain is shown once you suspect something"}`,
+      caption: say(chosen ? "Number %1 at step %2" : "Number %1 at step %2; the finder's chain is shown once you suspect something", called(patient).join(" "), step),
       head: ["number", "operation", "reads numbers", "entries", "NaN", "Inf", "0", "largest finite", ...(chosen ? ["place in the chain"] : [])],
       rows: items.map((item) => {
         const reads = [...new Set(item.nodes.flatMap((k) => nodes[k].reads).flatMap((r) => items.filter((other) => other.nodes.includes(r) && (other.kind !== "leaf" || other.row === item.row)).map((other) => other.number)))];

@@ -2,7 +2,7 @@
 "use strict";
 
 explore.add((() => {
-  const { shown, tag, line, rect, dot, text, path, arrow, linear, log, step, multiples, power, decades, clamp, range } = explore;
+  const { say, shown, tag, line, rect, dot, text, path, arrow, linear, log, step, multiples, power, decades, clamp, range } = explore;
   const { FORMATS, roundAll } = liveSignal;
   const NAMES = ["fp32", "bf16", "fp16", "e5m2", "e4m3"], WHOLE = [1e-48, 1e41], cell = new Float64Array(1);
 
@@ -71,10 +71,10 @@ explore.add((() => {
         out += piece(Math.max(low, f.smallestSubnormal), Math.min(high, f.smallestNormal), "bar ex-pale");
         out += piece(Math.max(low, f.smallestNormal), Math.min(high, f.max), "bar");
       }
-      const lost = kind === "zero" ? "0, all is lost" : value === Infinity ? "Inf" : Math.abs(error) < 1e-12 ? `${shown(value, 4)}, exactly`
-        : `${shown(value, 4)}, ${error > 0 ? "+" : ""}${shown(100 * error, 2)}\u2009%`;
+      const lost = kind === "zero" ? say("0, all is lost") : value === Infinity ? "Inf" : Math.abs(error) < 1e-12 ? say("%1, exactly", shown(value, 4))
+        : `${shown(value, 4)}, ${error > 0 ? "+" : ""}${shown(100 * error, 2)}\u202f%`;
       out += text(4, y - 4, name, { anchor: "start", kind: chosen ? "strong" : "label" });
-      out += text(right, y - 4, `→ ${lost}${kind === "subnormal" && size.width > 480 ? " (subnormal)" : ""}`, { anchor: "end", kind: chosen ? "strong" : "label" });
+      out += text(right, y - 4, `→ ${lost}${kind === "subnormal" && size.width > 480 ? say(" (subnormal)") : ""}`, { anchor: "end", kind: chosen ? "strong" : "label" });
       if (value >= low && value <= high && value > 0) out += dot(x(value), y + height / 2, 4, "backward-dot");
       else if (value === 0) out += arrow(left - 4, y + height / 2, left - 24, y + height / 2, "backward-line");
       else if (value === Infinity) out += text(right + 1, y + height / 2 + 4, "∞", { anchor: "start", kind: "backward-text" });
@@ -86,7 +86,7 @@ explore.add((() => {
     } else {
       const by = step((high / result.number - low / result.number) / (right - left) * 90);
       for (const d of multiples(low / result.number - 1, high / result.number - 1, by)) {
-        const at = x(result.number * (1 + d)), words = Math.abs(d) < by / 2 ? "your number" : `${d > 0 ? "+" : ""}${shown(100 * Number(d.toPrecision(6)), 3)}\u2009%`;
+        const at = x(result.number * (1 + d)), words = Math.abs(d) < by / 2 ? say("your number") : `${d > 0 ? "+" : ""}${shown(100 * Number(d.toPrecision(6)), 3)}\u202f%`;
         out += line(at, axis, at, axis + 4, "axis") + text(clamp(at, 24, size.width - 24), axis + 17, words);
       }
     }
@@ -98,12 +98,12 @@ explore.add((() => {
     const ends = [Math.floor(Math.log10(f.smallestSubnormal)) - 2, Math.ceil(Math.log10(f.max)) + 1];
     const x = linear([0, steps], [left, right]), y = log(ends.map((k) => 10 ** k), [bottom, top]);
     const inside = (v, k) => (v > 0 && v < Infinity && v >= 10 ** ends[0] && v <= 10 ** ends[1] ? [x(k), y(v)] : null);
-    let out = text(4, top - 12, `product of factors ${shown(factor)} in ${format} (log scale)`, { anchor: "start" });
+    let out = text(4, top - 12, say("product of factors %1 in %2 (log scale)", shown(factor), format), { anchor: "start" });
     out += rect(left, y(f.smallestNormal), right - left, y(f.smallestSubnormal) - y(f.smallestNormal), "wash");
     out += rect(left, top, right - left, y(f.max) - top, "hatch") + rect(left, y(f.smallestSubnormal / 2), right - left, bottom - y(f.smallestSubnormal / 2), "hatch");
     out += decades(y, ends, left, right, 30);
     for (const k of multiples(0, steps, Math.max(1, step((50 * steps) / (right - left))))) out += text(x(k), bottom + 16, k);
-    out += text(right, bottom + 31, "number of factors *k*", { anchor: "end" });
+    out += text(right, bottom + 31, say("number of factors *k*"), { anchor: "end" });
     out += path(exact.map(inside), "theory");
     out += path(product.map(inside), "backward-line");
     const each = Math.ceil(steps / 120);
@@ -112,17 +112,18 @@ explore.add((() => {
       if (at) out += dot(...at, 2, "forward-dot");
     });
     const broke = product.findIndex((v) => v === Infinity || v === 0);
-    if (broke > 0) out += line(x(broke), top, x(broke), bottom, "mark") + text(clamp(x(broke), left + 40, right - 40), top + 14, `${product[broke] ? "Inf" : "0"} at step ${broke}`, { kind: "backward-text" });
+    if (broke > 0) out += line(x(broke), top, x(broke), bottom, "mark") + text(clamp(x(broke), left + 40, right - 40), top + 14, say("%1 at step %2", product[broke] ? "Inf" : "0", broke), { kind: "backward-text" });
     return out;
   }
 
   function words({ number, format, factor, landed, end, once, steps }) {
     const { value, error, kind } = landed[format], off = Math.abs(100 * error);
-    const first = kind === "zero" ? `${shown(number)} becomes 0 in ${format}.` : value === Infinity ? `${shown(number)} becomes Inf in ${format}.`
-      : `${shown(number)} becomes ${shown(value, 4)} in ${format}${off < 1e-10 ? ", exactly" : `, off by ${shown(off, 2)}\u2009%`}${kind === "subnormal" ? ": it is subnormal" : kind === "beyond max" ? ": the format saturates" : ""}.`;
-    const then = end.last === Infinity ? `is Inf from step ${end.from}` : end.last === 0 ? `is 0 from step ${end.from}` : `stays at ${shown(end.last, 4)} from step ${end.from}`;
+    const first = say("%1 becomes %2 in %3", shown(number), shown(value, 4), format) + (kind === "zero" || value === Infinity ? "" : off < 1e-10 ? say(", exactly") : say(", off by %1", `${shown(off, 2)}\u202f%`)) +
+      (kind === "subnormal" ? say(": it is subnormal") : kind === "beyond max" && value < Infinity ? say(": the format saturates") : "") + say(".");
+    const then = end.last === Infinity || end.last === 0 ? say("is %1 from step %2", shown(end.last), end.from) : say("stays at %1 from step %2", shown(end.last, 4), end.from);
     const gone = once.findIndex((v) => v === 0 || v === Infinity);
-    return `${first} The product of factors ${shown(factor)}, rounded at every step, ${then}; rounded once it is ${gone > 0 ? `${once[gone] ? "Inf" : "0"} from step ${gone}` : `still ${shown(once[steps], 4)} at step ${steps}`}.`;
+    const alone = gone > 0 ? say("is %1 from step %2", once[gone] ? "Inf" : "0", gone) : say("is still %1 at step %2", shown(once[steps], 4), steps);
+    return first + say(" The product of factors %1, rounded at every step, %2; rounded once it %3.", shown(factor), then, alone);
   }
 
   const slider = (name, label, low, high, value, more = {}) => ({ name, kind: "slider", label, low, high, value, log: true, ...more });
@@ -136,13 +137,13 @@ explore.add((() => {
       { name: "steps", kind: "slider", label: "Steps", low: 5, high: 300, step: 1, whole: true, value: 40 },
     ],
     presets: [
-      ["×\u20091.5 in fp16", {}], ["×\u20090.8 in fp16", { factor: 0.8, steps: 120 }], ["the same in bf16", { factor: 0.8, steps: 300, format: "bf16", decades: 0.1 }],
-      ["10⁻⁶, near by", { decades: 0.2 }], ["fp8: e4m3", { format: "e4m3", number: 0.3, decades: 2, steps: 20 }],
+      [say("%1 in %2", "×\u20091.5", "fp16"), {}], [say("%1 in %2", "×\u20090.8", "fp16"), { factor: 0.8, steps: 120 }], [say("the same in %1", "bf16"), { factor: 0.8, steps: 300, format: "bf16", decades: 0.1 }],
+      [say("%1, near by", "10⁻⁶"), { decades: 0.2 }], ["fp8: e4m3", { format: "e4m3", number: 0.3, decades: 2, steps: 20 }],
     ],
     compute, words,
     draw: (result, size) => drawLine(result, size) + drawProduct(result, size),
     table: ({ number, format, landed, product, once, exact }) => ({
-      caption: `First where ${shown(number, 4)} lands in each format; then the product after k factors in ${format}`,
+      caption: say("First where %1 lands in each format; then the product after k factors in %2", shown(number, 4), format),
       head: ["format, or k", "rounded, or running product", "relative error, or rounded once", "exact"],
       rows: [...NAMES.map((name) => [name, landed[name].value, landed[name].error, number]), ...product.map((v, k) => [k, v, once[k], exact[k]])],
     }),

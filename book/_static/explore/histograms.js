@@ -2,7 +2,7 @@
 "use strict";
 
 explore.add((() => {
-  const { shown, superscript, line, rect, text, tag, range, clamp, sum } = explore, { normals, uniforms } = liveSignal;
+  const { say, shown, superscript, line, rect, text, tag, range, clamp, sum } = explore, { normals, uniforms } = liveSignal;
   const WIDTH = 64, INPUTS = 32, DEPTH = 11, LAYERS = [1, 3, 5, 7, 9, 11], BINS = 30, POWERS = [-16, 4];
   let kept = { seed: NaN };
 
@@ -74,22 +74,22 @@ explore.add((() => {
     ["delta", "gradient *δ*, size", "*δ*", `10${superscript(POWERS[0])}`, `10${superscript(POWERS[1])}`],
     ["gradient", "weight gradient, size", "∂ℓ/∂*W*", `10${superscript(POWERS[0])}`, `10${superscript(POWERS[1])}`],
   ];
-  const percent = (share) => (share > 0 && share < 0.001 ? "<0.1" : shown(100 * share, 2)) + " %";
+  const percent = (share) => say("%1 %", share > 0 && share < 0.001 ? "<0.1" : shown(100 * share, 2));
 
   function draw({ shares }, { width, height }) {
     const wide = width >= 560, left = wide ? 62 : 26, gap = wide ? 16 : 8, column = (width - left - 3 * gap) / 4, top = 34, row = (height - top - 22) / LAYERS.length;
-    let out = wide ? "" : text(0, 14, "layer", { anchor: "start", "font-size": 11 });
+    let out = wide ? "" : text(0, 14, say("layer"), { anchor: "start", "font-size": 11 });
     COLUMNS.forEach(([name, long, short, from, to], c) => {
       const x = left + c * (column + gap), kind = c < 2 ? "forward" : "backward";
-      out += text(x + column / 2, wide ? 14 : 30, wide ? long : short, { kind: "strong" });
+      out += text(x + column / 2, wide ? 14 : 30, wide ? say(long) : short, { kind: "strong" });
       if (name === "z") for (const edge of [-6, 6]) out += line(x + (column * (edge + 30)) / 60, top, x + (column * (edge + 30)) / 60, height - 22, "mark");
       shares.forEach((layer, k) => {
         const bottom = top + row * (k + 1) - 4, most = Math.max(...layer[name]), full = row - 22;
         const d = layer[name].map((n, j) => `V${(bottom - (full * n) / most).toFixed(1)}H${(x + (column * (j + 1)) / BINS).toFixed(1)}`).join("");
         out += tag("path", { class: `ex-area-${kind}`, d: `M${x.toFixed(1)} ${bottom.toFixed(1)}${d}V${bottom.toFixed(1)}Z` }) + line(x, bottom, x + column, bottom, "axis");
-        const note = { z: `${percent(layer.saturated)}${wide ? " beyond ±6" : ""}`, h: `${percent(layer.between)}${wide ? " over inputs" : ""}`, delta: shown(layer.rmsDelta, 2), gradient: shown(layer.rmsGradient, 2) }[name];
+        const note = { z: say(wide ? "%1 beyond ±6" : "%1", percent(layer.saturated)), h: say(wide ? "%1 over inputs" : "%1", percent(layer.between)), delta: shown(layer.rmsDelta, 2), gradient: shown(layer.rmsGradient, 2) }[name];
         out += text(x + column, bottom - full - 4, note, { anchor: "end", "font-size": 11 });
-        if (!c) out += text(0, bottom - 4, wide ? `layer ${layer.t}` : layer.t, { anchor: "start" });
+        if (!c) out += text(0, bottom - 4, wide ? say("layer %1", layer.t) : layer.t, { anchor: "start" });
       });
       out += text(x, height - 6, from, { anchor: "start", "font-size": 11 }) + text(x + column, height - 6, to, { anchor: "end", "font-size": 11 });
     });
@@ -98,8 +98,8 @@ explore.add((() => {
 
   function words({ sigma, shares }) {
     const [low, high] = [shares[0], shares.at(-1)], middle = shares[Math.floor(shares.length / 2)];
-    return `Weights of scale ${shown(sigma)}: on the way down to layer 1 the gradient is multiplied by ${shown(low.rmsDelta / high.rmsDelta)}. ` +
-      `In layer ${middle.t}, ${percent(middle.saturated)} of the units are saturated; in layer ${high.t}, ${percent(high.between)} of the variance of the signal is over the inputs.`;
+    return say("Weights of scale %1: on the way down to layer 1 the gradient is multiplied by %2. In layer %3, %4 of the units are saturated; in layer %5, %6 of the variance of the signal is over the inputs.",
+      shown(sigma), shown(low.rmsDelta / high.rmsDelta), middle.t, percent(middle.saturated), high.t, percent(high.between));
   }
 
   return {

@@ -2,7 +2,7 @@
 "use strict";
 
 explore.add((() => {
-  const { shown, line, dot, text, path, arrow, linear, log, step, multiples, decades, apart, clamp, range } = explore;
+  const { say, shown, line, dot, text, path, arrow, linear, log, step, multiples, decades, apart, clamp, range } = explore;
   const { uniforms } = liveSignal;
 
   /** Sine and cosine of an angle in degrees; those of 0, 45, 90 … agree with each other exactly. */
@@ -66,14 +66,14 @@ explore.add((() => {
   function draw(result, size) {
     const { mode, products, images, first, second, length, factors, radius, bound, from, A } = result;
     const { side, small, centres, row, top, bottom, left, right } = frame(size);
-    let out = text(centres[0][0], 12, "unit circle and a vector") + text(centres[1][0], 12, "after one factor *A*");
+    let out = text(centres[0][0], 12, say("unit circle and a vector")) + text(centres[1][0], 12, say("after one factor *A*"));
     out += panel(centres[0], side / 2, ownScale(side), products[0], images[0], true);
     const scale = scaleOf(side), [cx, cy] = centres[1], [ox, oy] = centres[0], inner = ownScale(side);
     out += line(ox - inner * cosine(from), oy + inner * sine(from), ox + inner * cosine(from), oy - inner * sine(from), "mark");
     out += path(circle.map(([x, y]) => [cx + scale * x, cy - scale * y]), "ring") + panel(centres[1], side / 2, scale, products[1], images[1], false);
     const words = (x) => shown(Math.abs(x) < 1e-9 ? 0 : x, 2);
     out += text(size.width / 2, side + 38, `*A* = ( ${words(A[0])}  ${words(A[1])} ; ${words(A[2])}  ${words(A[3])} )`, { kind: "strong" });
-    out += text(4, side + 62, "after 2 to 6 factors, each to its own scale:", { anchor: "start" });
+    out += text(4, side + 62, say("after 2 to 6 factors, each to its own scale:"), { anchor: "start" });
     for (const k of range(5)) {
       const at = k + 2, x = size.width / 2 + (k - 2) * small;
       if (at > factors) break;
@@ -85,13 +85,13 @@ explore.add((() => {
     const ends = [Math.max(-2 * Math.ceil(-Math.log10(low) / 2), -24), 2 * Math.ceil(Math.log10(high) / 2)];
     const x = linear([0, factors], [left, right]), y = log(ends.map((k) => 10 ** k), [bottom, top]);
     const curve = (values, kind) => path(values.map((v, k) => (v >= 10 ** ends[0] * 0.99 && v <= 10 ** ends[1] * 1.01 ? [x(k), y(v)] : null)), kind);
-    out += text(4, top - 12, "lengths in the product (log scale)", { anchor: "start" }) + decades(y, ends, left, right);
+    out += text(4, top - 12, say("lengths in the product (log scale)"), { anchor: "start" }) + decades(y, ends, left, right);
     for (const k of multiples(0, factors, Math.max(1, step((44 * factors) / (right - left))))) out += text(x(k), bottom + 16, k);
-    out += text(right, bottom + 31, "factors", { anchor: "end" });
+    out += text(right, bottom + 31, say("factors"), { anchor: "end" });
     out += curve(range(factors + 1).map((k) => bound ** k), "bound");
     if (mode === "repeated") out += curve(range(factors + 1).map((k) => (k ? radius ** k : 1)), "theory");
     out += curve(second, "quiet-line") + curve(first, "strong-line") + curve(length, "forward-line");
-    const labels = [["*s*_1_", first, "strong"], ["*s*_2_", second, "label"], ["vector", length, "forward-text"]];
+    const labels = [["*s*_1_", first, "strong"], ["*s*_2_", second, "label"], [say("vector"), length, "forward-text"]];
     if (mode === "repeated") labels.push(["|*λ*|ᵏ", [radius ** factors], "label"]);
     const labelled = apart(labels.map(([, values]) => (values.at(-1) > 0 ? y(values.at(-1)) : bottom)), 14, top, bottom);
     labels.forEach(([name, values, kind], k) => {
@@ -100,10 +100,10 @@ explore.add((() => {
     return out;
   }
 
-  const both = (lambda) => lambda.map((l) => (Array.isArray(l) ? `${shown(l[0])} ${l[1] < 0 ? "−" : "+"} ${shown(Math.abs(l[1]))}i` : shown(Math.abs(l) < 1e-9 ? 0 : l))).join(" and ");
+  const both = (lambda) => say("%1 and %2", ...lambda.map((l) => (Array.isArray(l) ? `${shown(l[0])} ${l[1] < 0 ? "−" : "+"} ${shown(Math.abs(l[1]))}i` : shown(Math.abs(l) < 1e-9 ? 0 : l))));
   function words({ s1, s2, lambda, first, second, length, factors }) {
-    return `A has the singular values ${shown(Math.max(s1, s2))} and ${shown(Math.min(s1, s2))} and the eigenvalues ${both(lambda)}. ` +
-      `The product of ${factors} factors has ${shown(first.at(-1))} and ${shown(second.at(-1))}, and makes the vector ${shown(length.at(-1))} times as long.`;
+    return say("A has the singular values %1 and %2 and the eigenvalues %3. The product of %4 factors has %5 and %6, and makes the vector %7 times as long.",
+      shown(Math.max(s1, s2)), shown(Math.min(s1, s2)), both(lambda), factors, shown(first.at(-1)), shown(second.at(-1)), shown(length.at(-1)));
   }
 
   const slider = (name, label, low, high, value, by, more = {}) => ({ name, kind: "slider", label, low, high, step: by, value, ...more });

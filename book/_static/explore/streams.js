@@ -2,7 +2,7 @@
 "use strict";
 
 explore.add((() => {
-  const { shown, line, text, path, log, linear, multiples, step, decades, apart, range } = explore;
+  const { say, shown, line, text, path, log, linear, multiples, step, decades, apart, range } = explore;
   const NORMS = { none: "no norm", pre: "pre-norm", post: "post-norm" }, GAIN = 2;
 
   function compute({ kinds, depth, zeta, seed }) {
@@ -29,11 +29,11 @@ explore.add((() => {
       out += decades(y, ends, left, right);
     }
     for (const t of multiples(0, depth, Math.max(1, step(depth / 4)))) out += text(x(t), bottom + 16, t);
-    out += text((left + right) / 2, bottom + 32, "block *t*");
+    out += text((left + right) / 2, bottom + 32, say("block *t*"));
     const at = apart(curves.map(({ values, low }) => y(values[low ? 0 : depth]) + 4), 15, top + 4, bottom);
     curves.forEach(({ name, values, theory, low }, k) => {
       out += path(values.map((v, t) => [x(t), y(v)]), `series-${SERIES[name]}`) + path(theory.map((v, t) => [x(t), y(v)]), "theory");
-      out += line(right + 6, at[k] - 4, right + 16, at[k] - 4, `series-${SERIES[name]}`) + text(right + 20, at[k], NORMS[name], { anchor: "start", kind: "strong" });
+      out += line(right + 6, at[k] - 4, right + 16, at[k] - 4, `series-${SERIES[name]}`) + text(right + 20, at[k], say(NORMS[name]), { anchor: "start", kind: "strong" });
     });
     return out;
   }
@@ -44,15 +44,15 @@ explore.add((() => {
     const places = wide
       ? [{ left: 44, right: width / 2 - 88 }, { left: width / 2 + 44, right: width - 84 }].map((p) => ({ ...p, top: 34, bottom: height - 42 }))
       : [0, 1].map((k) => ({ left: 44, right: width - 84, top: 34 + (k * height) / 2, bottom: (height / 2) * (k + 1) - 42 }));
-    return panel(places[0], "Forward: mean square of the stream", of("M", "theory"), depth, straight) +
-      panel(places[1], "Backward: that of the gradient, top = 1", of("delta", "back", true), depth, straight);
+    return panel(places[0], say("Forward: mean square of the stream"), of("M", "theory"), depth, straight) +
+      panel(places[1], say("Backward: that of the gradient, top = 1"), of("delta", "back", true), depth, straight);
   }
 
   function words({ depth, zeta, curves }) {
-    const names = { none: "without a norm", pre: "with pre-norm", post: "with post-norm" };
+    const names = { none: "without a norm by %1 and %2 (theory %3)", pre: "with pre-norm by %1 and %2 (theory %3)", post: "with post-norm by %1 and %2 (theory %3)" };
     const each = Object.entries(curves).map(([norm, { M, delta, theory }]) =>
-      `${names[norm]} by ${shown(M[depth] / M[0])} and ${shown(delta[0])} (theory ${shown(theory[depth] / M[0])})`);
-    return `One network of ${depth} blocks, each branch times ${shown(zeta)}. The stream's mean square grows on its way up, and the gradient's on its way down, ${each.join(", ")}.`;
+      say(names[norm], shown(M[depth] / M[0]), shown(delta[0]), shown(theory[depth] / M[0])));
+    return say("One network of %1 blocks, each branch times %2. The stream's mean square grows on its way up, and the gradient's on its way down, %3.", depth, shown(zeta), each.join(say("; ")));
   }
 
   const he = { depth: 40, zeta: 1 };
@@ -71,7 +71,7 @@ explore.add((() => {
     compute, draw, words,
     table: ({ depth, curves }) => ({
       caption: "Mean squares of the stream M and of the gradient δ² (top = 1), and theory",
-      head: ["block", ...Object.keys(curves).flatMap((norm) => ["M", "theory", "δ²", "theory"].map((what) => `${NORMS[norm]}: ${what}`))],
+      head: ["block", ...Object.keys(curves).flatMap((norm) => ["M", "theory", "δ²", "theory"].map((what) => say("%1: %2", say(NORMS[norm]), say(what))))],
       rows: range(depth + 1).map((t) => [t, ...Object.values(curves).flatMap(({ M, theory, delta, back }) => [M[t], theory[t], delta[t], back[t]])]),
     }),
   };

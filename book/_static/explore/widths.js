@@ -2,7 +2,7 @@
 "use strict";
 
 explore.add((() => {
-  const { shown, tag, line, rect, text, path, log, decades, clamp, range } = explore;
+  const { say, shown, tag, line, rect, text, path, log, decades, clamp, range } = explore;
   const RULES = {
     forward: (n_in) => 1 / n_in,
     backward: (n_in, n_out) => 1 / n_out,
@@ -48,7 +48,7 @@ explore.add((() => {
     const powers = [...signal, ...gradient].map(Math.log10);
     const span = Math.max(2, Math.ceil(Math.max(...powers.map(Math.abs)) + 0.2)), ends = [-span, span];
     const y = log([10 ** -span, 10 ** span], [bottom, top]);
-    out += text(4, top - 12, "variance at each width (log scale)", { anchor: "start" });
+    out += text(4, top - 12, say("variance at each width (log scale)"), { anchor: "start" });
     out += decades(y, ends, left, right) + line(left, y(1), right, y(1), "axis");
     const curve = (values, kind, shift) => path(values.map((v, t) => [x(t), y(v)]), `${kind}-line`) +
       values.map((v, t) => explore.dot(x(t), y(v), 4.5, `${kind}-dot`)).join("");
@@ -63,11 +63,11 @@ explore.add((() => {
   const near = (values) => values.filter((v) => Math.abs(v - 1) < 0.005).length;
   function words({ forward, backward, signal, gradient }) {
     const both = forward.filter((f, t) => Math.abs(f - 1) < 0.005 && Math.abs(backward[t] - 1) < 0.005).length;
-    return `Forward the variance is multiplied by ${shown(signal[4])}, backward by ${shown(gradient[0])}. ` +
-      `Of the four matrices ${near(forward)} keep it forward, ${near(backward)} backward, ${both} both.`;
+    return say("Forward the variance is multiplied by %1, backward by %2. Of the four matrices %3 keep it forward, %4 backward, %5 both.",
+      shown(signal[4]), shown(gradient[0]), near(forward), near(backward), both);
   }
 
-  const slider = (t, value) => ({ name: `n${t}`, kind: "slider", label: `Width *n*_${t}_`, low: LOW, high: HIGH, log: true, whole: true, value });
+  const slider = (t, value) => ({ name: `n${t}`, kind: "slider", label: say("Width %1", `*n*_${t}_`), low: LOW, high: HIGH, log: true, whole: true, value });
   const all = (...n) => Object.fromEntries(n.map((value, t) => [`n${t}`, value]));
   return {
     name: "widths", title: "unequal widths", height: 410,

@@ -7,6 +7,7 @@ English has changed since it was translated has the English beside it.
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from html import escape
 from pathlib import Path
 from posixpath import relpath
@@ -18,7 +19,7 @@ from sphinx.environment import BuildEnvironment
 
 from bookext.check.twins import stale, texts, translated_pages
 from bookext.read.blocks import Block, kept_of, translated_from, translation_of
-from bookext.read.book import book_pages
+from bookext.read.book import ROOT, book_pages
 from bookext.read.chapter import NUM, TARGET
 from bookext.read.claims import CLAIM
 from bookext.read.plaintext import plain_number
@@ -31,6 +32,18 @@ SHARED = re.compile(
     r"((?<=[\"'(`])|(?<=&quot;)|(?<=@/))((?:\.\./)*)(?=(?:_images|_sources|slides|wheel|proof)/|status\.html|"
     r"_static/(?!search-index|words|previews/))"
 )
+
+
+# The scripts of every page, and those of the figures that a reader moves, by the file that has their words.
+SCRIPTS = {"words.js": ("*.js",), "words-live.js": ("explore/*.js", "live/*.js")}
+
+
+@cache
+def said_by(*scripts: str) -> dict[str, str]:
+    """What scripts below ``_static`` say, in Chinese: the texts of the catalogue that stand in one of them."""
+    static = ROOT / "book" / "_static"
+    code = "".join(path.read_text("utf8") for some in scripts for path in sorted(static.glob(some)))
+    return {text: chinese for text, chinese in catalogue().items() if json.dumps(text, ensure_ascii=False) in code}
 
 
 def is_chinese(app: Sphinx) -> bool:
@@ -177,12 +190,12 @@ def share(site: Path) -> None:
 
 
 def write_words(app: Sphinx) -> None:
-    """What the scripts say, in Chinese."""
-    if is_chinese(app):
-        text = json.dumps(catalogue(), ensure_ascii=False, separators=(",", ":"))
-        folder = Path(app.outdir, "_static")
+    """What the scripts say, in Chinese: those of every page, and those of the figures that a reader moves."""
+    folder = Path(app.outdir, "_static")
+    for name, scripts in SCRIPTS.items() if is_chinese(app) else ():
+        text = json.dumps(said_by(*scripts), ensure_ascii=False, separators=(",", ":"))
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "words.js").write_text(f"globalThis.bookWords = {text};\n", "utf8")
+        (folder / name).write_text(f"globalThis.bookWords = {{ ...globalThis.bookWords, ...{text} }};\n", "utf8")
 
 
 def setup(app: Sphinx) -> None:

@@ -6,6 +6,7 @@ Everything is read from the chapters, the homework and the decks.
 """
 
 import re
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -14,12 +15,22 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from bookext.notebook.wheel import FOLDER as WHEEL
+from bookext.read.blocks import translation_of
 from bookext.read.book import ROOT, config, numbered_chapters
 from bookext.read.chapter import read_chapter
-from bookext.read.course import Section, Task, homework_pages, live_figures, questions, tasks_by_section
+from bookext.read.course import (
+    Section,
+    Task,
+    chinese_titles,
+    homework_pages,
+    live_figures,
+    questions,
+    tasks_by_section,
+)
 from bookext.read.deck import Deck, deck_paths, read_deck
 from bookext.read.plaintext import tex_to_text
 
+from .chinese import is_translated, say_there
 from .decks import FOLDER
 
 
@@ -39,17 +50,30 @@ class DeckRole(SphinxRole):
         uri = f"{'../' * self.env.docname.count('/')}{FOLDER}/{deck.name}.html"
         link = nodes.reference("", "", refuri=uri, internal=True)
         link += nodes.Text(deck.title)
-        return [link, nodes.Text(f" ({deck.minutes} minutes, {len(deck.slides)} slides)")], []
+        told = say_there(self.env.app, self.env.docname, " ({minutes} minutes, {slides} slides)")
+        return [link, nodes.Text(told.format(minutes=deck.minutes, slides=len(deck.slides)))], []
 
 
 class Generated(SphinxDirective):
-    """A directive that writes MyST; it depends on everything that it reads."""
+    """A directive that writes MyST in the language of its page; it depends on everything that it reads."""
+
+    def say(self, text: str) -> str:
+        return say_there(self.env.app, self.env.docname, text)
+
+    def called(self, name: str, title: str) -> str:
+        """The title of a task or a chapter, in the language of the page."""
+        return chinese_titles().get(name, title) if is_translated(self.env.app, self.env.docname) else title
+
+    def row_of(self, *cells: str) -> list[str]:
+        """The head of a table."""
+        return [f"| {' | '.join(map(self.say, cells))} |", "|---" * len(cells) + "|"]
 
     def lines(self) -> list[str]:
         raise NotImplementedError
 
     def run(self) -> list[nodes.Node]:
-        for path in [*numbered_chapters(), *homework_pages(), *deck_paths()]:
+        pages = [*numbered_chapters(), *homework_pages()]
+        for path in [*pages, *filter(Path.exists, map(translation_of, pages)), *deck_paths()]:
             self.env.note_dependency(path.relative_to(ROOT).as_posix())
         made = nodes.container()
         self.state.nested_parse(StringList(self.lines(), self.env.docname), self.content_offset, made)
@@ -82,21 +106,18 @@ class ChapterPlan(Generated):
             ]
             last = max(places, key=lambda page: numbered_chapters()[page])
             after.setdefault(last.stem, []).append(f"{{doc}}`{doc(homework)}`")
-        rows = ["| Session | Slides | Read | Live | Homework, after it |", "|---|---|---|---|---|"]
+        rows = self.row_of("Session", "Slides", "Read", "Live", "Homework, after it")
         for page, number in numbered_chapters().items():
             deck = f"{{deck}}`{page.stem}`" if deck_of(page.stem) else "–"
             minutes = re.search(r"takes about (\d+) minutes", read_chapter(page).text)
-            read = f"{{doc}}`{doc(page)}`" + (f", {minutes[1]} minutes" if minutes else "")
-            live = ", ".join(f"{{ref}}`the figure <{name}>`" for name in live_figures(page)) or "–"
-            rows.append(f"| {number} | {deck} | {read} | {live} | {', '.join(after.get(page.stem, [])) or '–'} |")
+            read = f"{{doc}}`{doc(page)}`" + (
+                self.say(", {minutes} minutes").format(minutes=minutes[1]) if minutes else ""
+            )
+            live = self.say(", ").join(f"{{ref}}`{self.say('the figure')} <{name}>`" for name in live_figures(page))
+            rows.append(
+                f"| {number} | {deck} | {read} | {live or '–'} | {self.say(', ').join(after.get(page.stem, [])) or '–'} |"
+            )
         return rows
-
-
-def task_link(task: Task) -> str:
-    """A task as it stands in the bank."""
-    points = f", {task.points} points" if task.points else ""
-    title = re.sub(r"\$([^$]*)\$", lambda m: tex_to_text(m[1]), task.title).replace("`", "")
-    return f"{{ref}}`{title} <{task.label}>`{points}"
 
 
 class QuestionBank(Generated):
@@ -110,20 +131,29 @@ class QuestionBank(Generated):
                 continue
             if section.page != page:
                 page = section.page
-                title = re.sub(r"\$", "", read_chapter(page).title)
+                title = re.sub(r"\$", "", self.called(page.stem, read_chapter(page).title))
+                chapter = self.say("Chapter {number}: {title}").format(number=numbered_chapters()[page], title=title)
                 written += [
                     "",
-                    f"**Chapter {numbered_chapters()[page]}: {title}**",
+                    f"**{chapter}**",
                     "",
-                    "| Section | Exercises | Homework |",
-                    "|---|---|---|",
+                    *self.row_of("Section", "Exercises", "Homework"),
                 ]
             written.append(self.row(section, tasks))
         return written
 
+    def link(self, task: Task) -> str:
+        """A task as it stands in the bank."""
+        points = self.say(", {points} points").format(points=task.points) if task.points else ""
+        title = re.sub(r"\$([^$]*)\$", lambda m: tex_to_text(m[1]), self.called(task.label, task.title)).replace(
+            "`", ""
+        )
+        where = f"{task.label.split('-')[1]}{self.say(': ')}" if task.points else ""
+        return f"{where}{{ref}}`{title} <{task.label}>`{points}"
+
     def row(self, section: Section, tasks: list[Task]) -> str:
-        own = "; ".join(task_link(task) for task in tasks if not task.points) or "–"
-        asked = "; ".join(f"{task.label.split('-')[1]}: {task_link(task)}" for task in tasks if task.points) or "–"
+        own = self.say("; ").join(self.link(task) for task in tasks if not task.points) or "–"
+        asked = self.say("; ").join(self.link(task) for task in tasks if task.points) or "–"
         name = next(name for name in section.names if not re.fullmatch(r"L\d+", name))
         return f"| {{ref}}`{name}` | {own} | {asked} |"
 
@@ -141,8 +171,8 @@ class Downloads(Generated):
             "The book as an EPUB": "numerical-stability.epub",
             "The offline copy: site, slides, notebooks, `labs`": f"numerical-stability-{version}-offline.zip",
         }
-        return [f"- [{title}]({base}/{name})" for title, name in files.items()] + [
-            f"- {{labs-wheel}}`The wheel of labs`, in the folder `{WHEEL}` of the site"
+        return [f"- [{self.say(title)}]({base}/{name})" for title, name in files.items()] + [
+            f"- {{labs-wheel}}`{self.say('The wheel of labs')}`{self.say(', in the folder `{folder}` of the site').format(folder=WHEEL)}"
         ]
 
 

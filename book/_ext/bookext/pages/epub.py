@@ -1,13 +1,13 @@
 """``make epub``: the book as an EPUB, from the same pages as the book on paper, with its formulas as MathML.
 
-KaTeX writes each formula twice, for eyes and as MathML; here the second alone is kept, which readers of EPUBs draw and speak. A live
-figure is its still, and the solutions of the exercises are the last chapter.
+KaTeX writes each formula twice, for eyes and as MathML; here the second alone is kept, which readers of EPUBs draw and speak. A figure that
+a reader moves is a drawing of its preset, and the solutions of the exercises are the last chapter.
 """
 
 import re
 import sys
 import zipfile
-from functools import cached_property
+from functools import cache, cached_property
 from html import escape, unescape
 from pathlib import Path
 from posixpath import basename, dirname, join, normpath
@@ -30,16 +30,12 @@ UNKNOWN = (
     "decoding",
     "role",
     "aria-label",
-    "data-alone",
     "autocomplete",
     "for",
     "scope",
     "open",
     "target",
 )
-STILL = """<style>text { font: 12px sans-serif; } .live-zone-band { fill: #dcebdf; } .live-axes line { stroke: #ccc; }
-.live-curve { fill: none; stroke-width: 2; } .live-forward { stroke: #1565c0; } .live-backward { stroke: #b8321f; }
-.live-theory { stroke: #444; stroke-dasharray: 5 4; }</style>"""
 KINDS = {
     ".svg": "image/svg+xml",
     ".png": "image/png",
@@ -84,6 +80,16 @@ def without_eyes(html: str) -> str:
     return "".join(kept) + html[place:]
 
 
+@cache
+def drawing_style() -> str:
+    """What the site's style sheet says of drawings, for one by itself: colours stand in place of their names."""
+    sheet = (ROOT / "book" / "_static" / "live" / "live.css").read_text("utf8")
+    colours = dict(re.findall(r"(--[\w-]+): ([^;]+);", sheet[: sheet.index("html[data-theme")]))
+    rules = re.findall(r"^\.(?:live-curve|live-hatch|ex-)[^{\n]*\{[^}\n]*\}", sheet, re.MULTILINE)
+    css = re.sub(r"\.ex-plot (?!\{)", "", "\n".join(["text { font: 12px sans-serif; }", *rules]))
+    return re.sub(r"var\((--[\w-]+)\)", lambda name: colours.get(name[1], "auto"), css)
+
+
 class Epub(Paper):
     """The pages of a built site as the files of an EPUB."""
 
@@ -118,11 +124,13 @@ class Epub(Paper):
         return self.name(target) + (f"#{anchor}" if anchor in self.ids[target] else "")
 
     def still_as_image(self, found: re.Match[str]) -> str:
-        """The still of a live figure as a file of its own."""
+        """A drawing of a page as a file of its own."""
         label = re.search(r'aria-label="([^"]*)"', found[0])
-        svg = re.sub(r' (?:role|class|aria-label)="[^"]*"', "", found[1])
+        svg = re.sub(r' (?:role|class|aria-label|style)="[^"]*"', "", found[1])
         name = f"still-{sum(n.startswith('still') for n in self.images) + 1}.svg"
-        self.images[name] = f'<svg xmlns="http://www.w3.org/2000/svg"{svg}>{STILL}{found[2]}</svg>'.encode()
+        self.images[name] = (
+            f'<svg xmlns="http://www.w3.org/2000/svg"{svg}><style>{drawing_style()}</style>{found[2]}</svg>'.encode()
+        )
         return f'<img src="{name}" alt="{label[1] if label else ""}"/>'
 
     def strict(self, page: str, html: str) -> str:

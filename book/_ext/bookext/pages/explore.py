@@ -29,11 +29,14 @@ from sphinx.util.docutils import SphinxDirective
 from bookext.read.book import ROOT
 from bookext.read.kept import cache_path
 from bookext.read.numbers import executed_notebook
+from bookext.read.words import catalogue
 
-from .live import live_figure
+from .chinese import is_translated
 
 STATIC = ROOT / "book" / "_static"
 COMMON, SIGNAL, RESIDUAL = "explore/common.js", "live/signal.js", "explore/residual.js"
+LIVE = "live"  # the live figure, whose preset and menus its page gives: pages/live
+WORDS = "words-live.js"
 # What each needs beside the common part and its own script.
 NEEDS: dict[str, tuple[str, ...]] = {
     "widths": (),
@@ -52,15 +55,15 @@ MIME = "application/vnd.explorable+json"
 
 
 def scripts(name: str) -> list[str]:
-    """The scripts of an explorable, in their order, below ``_static``."""
-    return [COMMON, *NEEDS[name], f"explore/{name}.js"]
+    """The scripts of a figure, in their order, below ``_static``."""
+    return [COMMON, SIGNAL, "live/live.js"] if name == LIVE else [COMMON, *NEEDS[name], f"explore/{name}.js"]
 
 
 def in_node(explorable: str, expression: str, **given: Any) -> str:
-    """What a JavaScript expression gives, as text, where an explorable's scripts have run and ``given`` are constants."""
+    """What a JavaScript expression gives, as text, where a figure's scripts have run and ``given`` are constants."""
     code = "\n".join((STATIC / script).read_text("utf8") for script in scripts(explorable))
-    constants = "".join(f"const {key} = {json.dumps(value)};\n" for key, value in given.items())
-    program = f"{code}\n{constants}process.stdout.write(String({expression}))"
+    constants = "".join(f"globalThis.{key} = {json.dumps(value)};\n" for key, value in given.items())
+    program = f"{constants}{code}\nprocess.stdout.write(String({expression}))"
     done = node(["-"], return_completed_process=True, input=program, stdout=PIPE, text=True, check=True)
     return str(done.stdout)
 
@@ -82,10 +85,16 @@ def data(name: str) -> Any:
 
 
 @cache
-def figure(name: str, anchor: str) -> str:
-    """The figure with its preset as HTML, without its caption."""
-    expression = "explore.build(name, anchor, '<!-- caption -->', computed)"
-    return in_node(name, expression, name=name, anchor=anchor, computed=data(name))
+def built(name: str, anchor: str, computed: str, chinese: bool) -> str:
+    """A figure with its preset as HTML, without its caption, from what its page gives as JSON."""
+    expression = "explore.build(figure, anchor, '<!-- caption -->', computed)"
+    given = {"bookWords": catalogue()} if chinese else {}
+    return in_node(name, expression, figure=name, anchor=anchor, computed=json.loads(computed), **given)
+
+
+def figure(name: str, anchor: str, chinese: bool = False) -> str:
+    """An explorable with its preset as HTML, without its caption."""
+    return built(name, anchor, json.dumps(data(name)), chinese)
 
 
 class explorable(nodes.General, nodes.Element):
@@ -117,10 +126,11 @@ def visit(translator: Any, node: explorable) -> None:
 
 
 def depart(translator: Any, node: explorable) -> None:
-    caption = "".join(translator.body[node["begin"] :])
-    translator.body[node["begin"] :] = [
-        figure(node["kind"], node["ids"][0]).replace("<!-- caption -->", caption) + "\n"
-    ]
+    """The figure, in the language of its page."""
+    caption, app = "".join(translator.body[node["begin"] :]), translator.builder.app
+    given = json.dumps(node["given"] if "given" in node else data(node["kind"]))
+    html = built(node["kind"], node["ids"][0], given, is_translated(app, translator.builder.current_docname))
+    translator.body[node["begin"] :] = [html.replace("<!-- caption -->", caption) + "\n"]
 
 
 @cache
@@ -133,10 +143,11 @@ def load_scripts(app: Sphinx, pagename: str, templatename: str, context: dict[st
     """The style, and a script that loads the others once a figure is near, on the pages that hold one."""
     if doctree is None:
         return
-    needed = [SIGNAL, "live/live.js"] if next(doctree.findall(live_figure), None) else []
-    needed += [script for each in doctree.findall(explorable) for script in scripts(each["kind"])]
+    needed = [script for each in doctree.findall(explorable) for script in scripts(each["kind"])]
     if needed:
         app.add_css_file("live/live.css")
+        if is_translated(app, pagename):
+            app.add_js_file(WORDS, loading_method="defer")
         listed: dict[str, Any] = {"data-scripts": " ".join(stamped(script) for script in dict.fromkeys(needed))}
         app.add_js_file("live/load.js", loading_method="defer", **listed)
 

@@ -15,7 +15,7 @@ from bookext.check.twins import translated_pages
 from bookext.notebook.wheel import FOLDER, build_wheel
 from bookext.read.book import ROOT, notebook_pages
 
-from .chinese import is_chinese, share
+from .chinese import SCRIPTS, is_chinese, share
 from .previews import FOLDER as PREVIEWS
 from .previews import page_name, scripts
 
@@ -24,8 +24,8 @@ SHEETS = ("katex/katex.min.css", "book.css")  # one is made of them
 FIRST = STATIC / "katex" / "first"
 LETTERS = ("KaTeX_Main.css", "KaTeX_Math.css", "KaTeX_Size.css")
 CONTENT = re.compile(r'(<html [^>]*data-content=")[^"]*')
-# Of a live figure whose scripts do not run, its still is shown.
-STILL = ".live-plot:not(.live-still), .live-controls, .live-verdict, .live-data, .live-share, .ex-presets { display: none !important; }\n"
+# Of a figure whose scripts do not run, its preset is shown.
+STILL = ".live-controls, .live-data, .live-share, .ex-presets { display: none !important; }\n"
 # What the build reads and no reader needs.
 UNSHIPPED = {*SHEETS, "katex/VERSION", "fonts/VERSION", "pyodide/VERSION", "reveal/VERSION"}
 UNSHIPPED |= {path.relative_to(STATIC).as_posix() for path in FIRST.iterdir()}
@@ -163,7 +163,7 @@ def finish(app: Sphinx, error: Exception | None) -> None:
     if is_chinese(app):
         share(site)
         shutil.rmtree(site / "_images", ignore_errors=True)
-        prune(site, {"_static/search-index.js", "_static/words.js"} | scripts())
+        prune(site, {"_static/search-index.js", *(f"_static/{name}" for name in SCRIPTS)} | scripts())
         stamp_pages(site)
         return
     pages = [app.builder.get_target_uri(name) for name in sorted(app.env.found_docs)]

@@ -24,8 +24,9 @@ from bookext.read.book import ROOT, executed_pages
 from bookext.read.book import config as book_config
 from bookext.read.kept import cache_path
 from bookext.read.numbers import executed_notebook
+from bookext.read.words import say
 
-from .chinese import is_chinese, languages, say_here
+from .chinese import SCRIPTS, is_chinese, languages, say_here
 from .finish import shipped
 from .search import plain_text, squeeze
 
@@ -120,7 +121,7 @@ def fill_page(app: Sphinx, pagename: str, templatename: str, context: dict[str, 
     address, source = told["address"], told["source"]
     title = Markup(context.get("title") or "").striptags()
     notebook = Path(app.srcdir, f"{pagename}.ipynb")
-    context["say"] = lambda text: say_here(app, text)
+    context["say"], context["chinese"] = (lambda text: say_here(app, text)), (lambda text: say("zh", text))
     context["page"] = told | {
         "site": "../" * pagename.count("/"),
         "address": address if doctree or pagename == "status" else "",
@@ -134,7 +135,11 @@ def fill_page(app: Sphinx, pagename: str, templatename: str, context: dict[str, 
         "metas": metas(app, doctree),
         "toc": contents(app, pagename) if doctree else "",
         "styles": [css for css in context["css_files"] if str(css.filename) in shipped()],
-        "scripts": [js for js in context["script_files"] if str(js.filename) in shipped() | {"_static/words.js"}],
+        "scripts": [
+            js
+            for js in context["script_files"]
+            if str(js.filename) in shipped() | {f"_static/{name}" for name in SCRIPTS}
+        ],
         "notebook": context["pathto"](f"_sources/{pagename}.ipynb", 1) if notebook.exists() else "",
         "colab": colab_url(notebook) if notebook.exists() else "",
     }

@@ -1,8 +1,8 @@
 """The live figure: ```` ```{live-figure} ```` puts the signal of a net, layer by layer, on a page, with controls.
 
-Options preset the controls; the content is the caption. The controls are plain HTML from here, so the page does not move
-when the scripts (``book/_static/live/``) start; :mod:`bookext.pages.explore` has them loaded. One more page,
-``book/live.html``, holds the figure alone, to fill a screen or an ``<iframe>``.
+Options preset the controls; the content is the caption. It is an explorable (:mod:`bookext.pages.explore`) whose page gives its
+preset and what its menus offer; its scripts are in ``book/_static/live/``. One more page, ``book/live.html``, holds the figure alone,
+to fill a screen or an ``<iframe>``.
 
     ```{live-figure}
     :name: live-overflow
@@ -15,8 +15,9 @@ when the scripts (``book/_static/live/``) start; :mod:`bookext.pages.explore` ha
     ```
 """
 
-import math
+import json
 from collections.abc import Iterator
+from posixpath import dirname, relpath
 from typing import Any
 
 from docutils import nodes
@@ -24,7 +25,8 @@ from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from .still import still
+from .chinese import is_chinese, say_here
+from .explore import LIVE, built, depart, explorable, scripts, visit
 
 # What the menus offer: the names of labs.activations, labs.init (and its constant_) and labs.formats, as a reader sees them.
 ACTIVATIONS = {
@@ -61,9 +63,6 @@ PRESET: dict[str, Any] = {
     "format": "fp32",
     "seed": 0,
 }
-STEP = (
-    0.005  # of the slider for the scale, in powers of ten; its ends are whole steps, so that the End key reaches them
-)
 PAGE = "book/live"
 
 
@@ -83,7 +82,7 @@ def one_of(menu: dict[str, str]) -> Any:
     return lambda argument: directives.choice(argument, list(menu))
 
 
-class live_figure(nodes.General, nodes.Element):
+class live_figure(explorable):
     """A live figure with its preset; its children are the caption."""
 
 
@@ -100,45 +99,26 @@ class LiveFigure(SphinxDirective):
     }
 
     def run(self) -> list[nodes.Node]:
-        figure = live_figure()
+        figure = live_figure(kind=LIVE)
         self.options.setdefault("name", "live")
         self.add_name(figure)
-        figure["preset"] = PRESET | self.options
+        figure["given"] = given(PRESET | self.options, relpath(f"{PAGE}.html", dirname(self.env.docname)))
         self.state.nested_parse(self.content, self.content_offset, figure)
         if not figure.children:
             raise self.error("live-figure: expected a caption as content, got none")
         return [figure]
 
 
-def described(name: str, preset: dict[str, Any], alone: str, caption: str = "") -> dict[str, Any]:
-    """What ``theme/figure.html`` is filled with; ``alone`` is the page with nothing else on it."""
-    low, high = (round(math.log10(scale), 3) for scale in SCALES)
-    powers = [-STEP * math.ceil(-low / STEP), STEP * math.ceil(high / STEP), round(math.log10(preset["scale"]), 3)]
-    limits = {
-        "scales": SCALES,
-        "step": STEP,
-        "powers": [round(p, 3) for p in powers],
-        "depths": DEPTHS,
-        "seeds": SEEDS,
-        "menus": MENUS,
-    }
-    return limits | {"name": name, "preset": preset, "alone": alone, "caption": caption, "still": still(preset)}
-
-
-def visit(translator: Any, node: live_figure) -> None:
-    node["begin"] = len(translator.body)
-
-
-def depart(translator: Any, node: live_figure) -> None:
-    caption = "".join(translator.body[node["begin"] :])
-    alone = translator.builder.get_relative_uri(translator.builder.current_docname, PAGE)
-    figure = described(node["ids"][0], node["preset"], alone, caption)
-    translator.body[node["begin"] :] = [translator.builder.templates.render("figure.html", figure) + "\n"]
+def given(preset: dict[str, Any], alone: str) -> dict[str, Any]:
+    """What the figure's script is told: ``alone`` is the page with nothing else on it."""
+    settings = {name: preset[name] for name in PRESET}
+    return {"preset": settings, "menus": MENUS, "ends": {"depth": DEPTHS, "scale": SCALES}, "alone": alone}
 
 
 def page_alone(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     """The page that holds the figure alone."""
-    yield PAGE, {"title": "Live figure", **described("live", PRESET, "live.html")}, "live.html"
+    figure = built(LIVE, LIVE, json.dumps(given(PRESET, "live.html")), is_chinese(app)).replace("<!-- caption -->", "")
+    yield PAGE, {"title": say_here(app, "Live figure"), "figure": figure, "scripts": scripts(LIVE)}, "live.html"
 
 
 def setup(app: Sphinx) -> None:

@@ -1,7 +1,7 @@
 """``make pdf``: the book as one PDF for each size of paper, printed by Chromium from the pages of the site as it was built.
 
 The pages follow one another in one document, below a title page and contents with page numbers; links between them lead within it.
-What one operates is gone, a live figure is its still, code that only draws or guards stays in the notebooks, and the solutions of the
+What one operates is gone, a live figure shows its preset, code that only draws or guards stays in the notebooks, and the solutions of the
 exercises stand at the end. Chromium counts the pages, writes the bookmarks and sets the margins; it cannot write in the contents on which
 page a section is, so a first print tells that, and the second has it.
 """
@@ -29,7 +29,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 # Elements that nobody operates on paper, by the beginning of their tag.
 GONE = re.compile(
     r'<(?:button|form|fieldset|script|nav)\b|<details class="(?:hide|fold cite)[^"]*"|<a class="headerlink"|<p class="actions"'
-    r'|<(?:div|p) class="proof[^"]*"|<p class="live-(?:verdict|hidden)"|<svg class="live-plot" |<details class="live-'
+    r'|<(?:div|p) class="proof[^"]*"|<p class="live-hidden"|<details class="live-'
 )
 SOLUTION = re.compile(r'<details class="fold"><summary>Solution</summary><div>')
 FORMULA = re.compile(
@@ -133,7 +133,7 @@ class Paper:
         found = ARTICLE.search((self.site / page).read_text("utf8"))
         assert found, page
         html = found[1].replace("<noscript>", "").replace("</noscript>", "")
-        html = re.sub(r"<p>To change its settings, the live figure needs JavaScript.</p>", "", html)
+        html = re.sub(r"<p>To change its settings, the figure needs JavaScript.</p>", "", html)
         html = without(html, GONE)
         html = PLAIN.sub(r"\1", html)
         return self.take_solutions(page, html).replace("<details class=", "<details open class=")

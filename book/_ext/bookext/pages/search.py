@@ -24,6 +24,7 @@ from sphinx_exercise.nodes import exercise_enumerable_node, exercise_subtitle
 from bookext.read.book import book_pages, parsed
 from bookext.read.plaintext import tex_to_text
 
+from .chinese import say_here
 from .folds import fold
 from .ledgerpage import LEDGER
 
@@ -117,25 +118,40 @@ def section_entries(env: BuildEnvironment, docname: str, document: nodes.documen
 
 def inner_entries(env: BuildEnvironment, docname: str, document: nodes.document) -> Iterator[Entry]:
     """The equations, figures and exercises of a page. The words of an equation's label are among its names."""
+
+    def said(text: str) -> str:
+        return say_here(env.app, text)
+
     for block in document.findall(nodes.math_block):
         if label := block.get("label"):
             number, name = numbered(env, docname, "displaymath", [f"equation-{label}"]), label.partition("-")[2]
             called = [name.replace("-", " "), f"equation {name.replace('-', ' ')}"]
             yield Entry(
-                "equation", docname, [f"equation-{label}"], f"Equation {number}", plain_text(block), called=called
+                "equation",
+                docname,
+                [f"equation-{label}"],
+                said("Equation {number}").format(number=number),
+                plain_text(block),
+                called=called,
             )
     for figure in document.findall(nodes.figure):
         caption = next(figure.findall(nodes.caption), None)
         if caption is not None and (number := numbered(env, docname, "figure", figure["ids"])):
             alt = next(figure.findall(nodes.image), {"alt": ""}).get("alt", "")
             yield Entry(
-                "figure", docname, figure["ids"][:1], f"Figure {number}", squeeze(plain_text(caption)), names=alt
+                "figure",
+                docname,
+                figure["ids"][:1],
+                said("Figure {number}").format(number=number),
+                squeeze(plain_text(caption)),
+                names=alt,
             )
     for exercise in document.findall(exercise_enumerable_node):
         number = numbered(env, docname, "exercise", exercise["ids"])
         title = next(exercise.findall(exercise_subtitle), nodes.Text(""))
         text = squeeze(" ".join(map(plain_text, exercise.children[1:])))
-        yield Entry("exercise", docname, exercise["ids"][:1], f"Exercise {number}. {squeeze(plain_text(title))}", text)
+        name = said("Exercise {number}. {title}").format(number=number, title=squeeze(plain_text(title)))
+        yield Entry("exercise", docname, exercise["ids"][:1], name, text)
 
 
 def with_parents(document: nodes.document, sections: list[Entry], inner: list[Entry]) -> list[Entry]:
@@ -158,12 +174,13 @@ def function_entries(docname: str, document: nodes.document) -> Iterator[Entry]:
             yield Entry("function", docname, signature["ids"][:1], signature["ids"][0], text)
 
 
-def symbol_entries(docname: str, document: nodes.document) -> Iterator[Entry]:
+def symbol_entries(env: BuildEnvironment, docname: str, document: nodes.document) -> Iterator[Entry]:
     """The rows of the table of notation: a symbol leads to what it means."""
     for body in document.findall(nodes.tbody):
         for row in body.findall(nodes.row):
             symbol, meaning = (squeeze(plain_text(cell)) for cell in row.children[:2])
-            yield Entry("symbol", docname, row["ids"][:1], f"Symbol {symbol}", meaning, called=symbol.split(", "))
+            name = say_here(env.app, "Symbol {symbol}").format(symbol=symbol)
+            yield Entry("symbol", docname, row["ids"][:1], name, meaning, called=symbol.split(", "))
 
 
 def reference_entries(env: BuildEnvironment) -> Iterator[Entry]:
@@ -229,7 +246,7 @@ def collect(env: BuildEnvironment) -> list[Entry]:
         show_references(env, document)
         sections = list(section_entries(env, docname, document))
         entries += sections[:1] if docname == LEDGER else sections  # the ledger repeats every chapter
-        entries += symbol_entries(docname, document) if docname == NOTATION else ()
+        entries += symbol_entries(env, docname, document) if docname == NOTATION else ()
         entries += with_parents(document, sections, list(inner_entries(env, docname, document)))
         entries += function_entries(docname, document)
     entries += reference_entries(env)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from .blocks import translation_of
 from .book import ROOT, book_pages, numbered_chapters
 from .chapter import read_chapter
 from .labels import labels
@@ -17,6 +18,7 @@ QUESTION = re.compile(
 )
 REFERENCE = re.compile(r"\{(?:eq|ref|numref)\}`(?:[^`<]*<)?([\w:.-]+)>?`")
 SECTION = re.compile(r"((?:^\([\w:.-]+\)=\s*\n(?:\{[.#][^\n]*\}\s*\n)?)+)## (.*)$", re.MULTILINE)
+CHINESE_QUESTION = re.compile(r"^\((sec-hw[\w-]+)\)=\n## (.*?)（\d+分）$", re.MULTILINE)
 LIVE = re.compile(r"^`{3,}\{live-figure\}\n:name: ([\w-]+)$", re.MULTILINE)
 
 
@@ -71,6 +73,21 @@ def exercises(page: Path) -> Iterator[Task]:
     """The exercises of a chapter."""
     for _, title, label, body in EXERCISE.findall(page.read_text("utf8")):
         yield Task(label, title, 0, tuple(REFERENCE.findall(body)))
+
+
+@lru_cache(maxsize=1)
+def chinese_titles() -> dict[str, str]:
+    """What the Chinese pages call the exercises and questions, by their labels, and the chapters, by the names of their files."""
+    found: dict[str, str] = {}
+    for page in [*numbered_chapters(), *homework_pages()]:
+        if (path := translation_of(page)).exists():
+            text = path.read_text("utf8")
+            found |= {label: title for _, title, label, _ in EXERCISE.findall(text)} | dict(
+                CHINESE_QUESTION.findall(text)
+            )
+            if title := re.search(r"^# (.*)$", text, re.MULTILINE):
+                found[page.stem] = title[1]
+    return found
 
 
 def homework_pages() -> list[Path]:
