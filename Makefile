@@ -14,6 +14,8 @@ RUN := $(PY) bookext.run.command
 # Style, types, and the arrows between the rooms (pyproject.toml names them).
 LINT := $(PY) ruff check -q . && $(PY) mypy && $(BIN)/python -c 'import sys; from importlinter.cli import lint_imports_command as c; sys.exit(c())' --no-logo
 SIDE_BY_SIDE := -n auto --maxprocesses 4
+# Their code is that of the English notebooks: a chapter and a homework are run with each test, all in the rehearsal.
+CHINESE_ALONE := $(foreach folder,book/zh book/zh/homework,$(firstword $(sort $(wildcard $(folder)/*.ipynb))))
 PYTEST := OMP_NUM_THREADS=1 $(PY) pytest -q -rs
 
 .DEFAULT_GOAL := help
@@ -46,7 +48,8 @@ test: book  ## everything that CI checks, on the book just built
 	@tail -4 _build/check.txt
 	@$(LINT)
 	@$(PYTEST) $(SIDE_BY_SIDE) --dist loadgroup -m "not rehearsal"
-	@rm -rf _build/alone && mkdir -p _build/alone && cp book/*.ipynb book/*/*.ipynb _build/alone
+	@rm -rf _build/alone && mkdir -p _build/alone/zh && cp $(filter-out book/zh/%,$(wildcard book/*.ipynb book/*/*.ipynb)) _build/alone
+	@for notebook in $(CHINESE_ALONE); do cp $$notebook _build/alone/zh; done
 	@cd _build/alone && OMP_NUM_THREADS=1 TQDM_DISABLE=1 ../../$(PY) pytest -q $(SIDE_BY_SIDE) --dist loadfile --nbval-lax -p no:cacheprovider -c /dev/null --rootdir=. .
 
 stress: $(READY)  ## run what claims have no record of, with other seeds and conditions: make stress [CHAPTER=03]
@@ -67,7 +70,7 @@ check: $(READY)  ## one chapter without building: make check CHAPTER=03; writes 
 	@ls book/$(CHAPTER)-*.md 2> /dev/null | grep -c . | grep -qx 1 || { echo 'Name one chapter by the number its file begins with: make check CHAPTER=03' >&2; exit 1; }
 	@$(RUN) bookext.check book/$(CHAPTER)-*.md
 	@$(RUN) bookext.notebook.saved --check
-	@$(RUN) bookext.notebook.generator book/$(CHAPTER)-*.md
+	@$(RUN) bookext.notebook.generator book/$(CHAPTER)-*.md $(wildcard book/zh/$(CHAPTER)-*.md)
 
 format: $(READY)  ## lay out the code, and the notebook pages as JupyterLab saves them
 	@$(PY) ruff format -q . && $(PY) ruff check -q --fix .
@@ -81,8 +84,9 @@ quick: $(READY)  ## the inner loop: what needs no built book, in a minute or two
 
 drift: $(READY)  ## carry code, numbers and formulas into the Chinese pages; list what their translators have to look at
 	@$(RUN) bookext.check.twins --drift
+	@$(RUN) bookext.notebook.generator
 
-notebooks: $(READY)  ## write each chapter's .ipynb anew
+notebooks: $(READY)  ## write each chapter's .ipynb anew, English and Chinese
 	@$(RUN) bookext.notebook.generator
 
 homework: $(READY)  ## write the students' homework pages and their .ipynb from the masters, and their code into the Chinese (instructors)

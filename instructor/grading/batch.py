@@ -27,6 +27,7 @@ from instructor.grading.submissions import (
     normal,
     own_words,
     read_cells,
+    released_notebooks,
     shown_name,
     words_of,
 )
@@ -52,7 +53,7 @@ class Assignment:
         if not self.salt:
             raise ValueError(f"{name}: expected the course's salt in {master}, or given")
         self.questions = checks.questions(self.module)
-        self.released = words_of(ROOT / "book" / "homework" / f"{name}.ipynb")
+        self.released = words_of(released_notebooks(name))
 
     def key(self, submission: Submission, handed_in: str) -> str:
         """What a record depends on; it is graded anew when this changes."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from instructor.grading import batch, doctor, report
 from instructor.grading.sandbox import ROOT, Sandbox
-from instructor.grading.submissions import File, Roster, Submission, choose, files_of, read_roster
+from instructor.grading.submissions import File, Roster, Submission, choose, files_of, read_roster, released_notebooks
 
 SETUP = """#!/usr/bin/env bash
 set -euo pipefail
@@ -44,7 +44,7 @@ def make_zip(name: str, secret: bytes, target: Path, roster: Path | None = None)
         files["roster.csv"] = roster.read_text("utf-8-sig")
     sources = [*ROOT.glob("labs/**/*.py"), ROOT / "instructor/__init__.py", *ROOT.glob("instructor/grading/**/*.py")]
     sources += [ROOT / f"instructor/{name}/{file}" for file in ("checks.py", f"{name}.md")]
-    sources += [path for path in [ROOT / f"book/homework/{name}.ipynb"] if path.is_file()]
+    sources += released_notebooks(name)
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for path, text in sorted({**files, **{str(p.relative_to(ROOT)): p.read_text("utf8") for p in sources}}.items()):
             entry = zipfile.ZipInfo(path, (2020, 1, 1, 0, 0, 0))

@@ -9,12 +9,14 @@ import os
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from instructor.grading.sandbox import ROOT
 
 LARGEST = 40_000_000  # bytes of a file with its outputs
 LARGEST_CODE = 1_000_000
@@ -367,10 +369,17 @@ def own_words(cells: Cells, released: set[str]) -> str:
     return "\n".join(line for line in [*cells.text, *loose] if _words(line) not in released).strip()[:20_000]
 
 
-def words_of(path: Path) -> set[str]:
-    """The lines of a released notebook, as :func:`own_words` compares them; a file that is missing has none."""
-    cells = read_cells(path.read_bytes()) if path.is_file() else Cells([], [])
-    return {_words(line) for text in [*cells.code, *cells.text, ""] for line in [*text.splitlines(), ""]}
+def released_notebooks(name: str) -> list[Path]:
+    """The notebooks of a homework that students get: the English one and, where it is translated, the Chinese one."""
+    places = (ROOT / "book" / folder / f"{name}.ipynb" for folder in ("homework", "zh/homework"))
+    return [path for path in places if path.is_file()]
+
+
+def words_of(paths: Iterable[Path]) -> set[str]:
+    """The lines of released notebooks, as :func:`own_words` compares them."""
+    found = [read_cells(path.read_bytes()) for path in paths]
+    texts = ["", *(text for cells in found for text in [*cells.code, *cells.text])]
+    return {_words(line) for text in texts for line in [*text.splitlines(), ""]}
 
 
 COMMENT = re.compile(r"^[ \t]*(?:#.*|\"{3}[^\"]{20,}\"{3}|'{3}[^']{20,}'{3})", re.MULTILINE)

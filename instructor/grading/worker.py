@@ -48,7 +48,7 @@ def parts(folder: str) -> dict[str, str]:
         ("the grader", "instructor/grading/**/*.py"),
         ("labs", "labs/**/*.py"),
         ("the hidden checks", f"{folder}/checks.py"),
-        ("the released notebook", f"book/homework/{Path(folder).name}.ipynb"),
+        ("the released notebooks", f"book/**/homework/{Path(folder).name}.ipynb"),
     ):
         texts = [p.relative_to(ROOT).as_posix().encode() + b"\n" + p.read_bytes() for p in sorted(ROOT.glob(pattern))]
         found[name] = hashlib.sha256(b"".join(hashlib.sha256(text).digest() for text in texts)).hexdigest()[:12]

@@ -26,7 +26,7 @@ from support import missing
 from instructor.grading import VERSION, __main__, batch, checks, doctor, gradescope, report, submissions
 from instructor.grading.inside import plain
 from instructor.grading.sandbox import FIRST_UID, Sandbox
-from instructor.release import ROOT
+from instructor.release import BEGIN, ROOT
 from instructor.tests.notebooks import BLANK, RIGHT, WRONG, saved
 from instructor.tests.planting import HOMEWORKS
 from instructor.tests.test_grading import ASSIGNMENT, SECRET, autograder, earned, graded
@@ -40,10 +40,23 @@ def outside_tmp() -> None:
         missing("an environment outside /tmp", "Submissions see a /tmp of their own: clone the repository elsewhere.")
 
 
-def handed_in(name: str, *, solved: bool, student: str) -> bytes:
-    """A homework's notebook as its master solves it, or as it is released."""
-    if solved:
-        text = nbformat.writes(notebook_node((ROOT / "instructor" / name / f"{name}.md").read_text("utf8")))
+def handed_in(name: str, *, solved: bool, student: str, chinese: bool = False) -> bytes:
+    """A homework's notebook as its master solves it, or as it is released; of the Chinese one the answers alone are the master's."""
+    master = notebook_node((ROOT / "instructor" / name / f"{name}.md").read_text("utf8"))
+    if chinese:
+        notebook = nbformat.read(ROOT / "book" / "zh" / "homework" / f"{name}.ipynb", as_version=4)
+        given = [
+            cell
+            for cell in master.cells
+            if cell.cell_type == "code" and "solution" not in cell.metadata.get("tags", [])
+        ]
+        code = [cell for cell in notebook.cells if cell.cell_type == "code"][1:]  # the set-up is the notebook's own
+        for cell, answer in zip(code, given, strict=True) if solved else ():
+            if BEGIN in answer.source:
+                cell.source = answer.source
+        text = nbformat.writes(notebook)
+    elif solved:
+        text = nbformat.writes(master)
     else:
         text = (ROOT / "book" / "homework" / f"{name}.ipynb").read_text("utf8")
     return text.replace('STUDENT_ID = \\"...\\"', f'STUDENT_ID = \\"{student}\\"').encode()
@@ -59,18 +72,18 @@ def walled():
     made.close()
 
 
+@pytest.mark.parametrize("chinese", [False, True], ids=["English", "Chinese"])
 @pytest.mark.parametrize("name", HOMEWORKS)
-def test_reference_full_and_blank_nothing(walled: Sandbox, name: str) -> None:
+def test_reference_full_and_blank_nothing(walled: Sandbox, name: str, chinese: bool) -> None:
     assignment = batch.Assignment(name, SECRET)
-    for student in ("s123", "张三"):
-        cells = submissions.code_cells(handed_in(name, solved=True, student=student))
+    for student in ("张三",) if chinese else ("s123", "张三"):
+        cells = submissions.read_cells(handed_in(name, solved=True, student=student, chinese=chinese))
         record = batch.grade(assignment, cells, student, walled)
         for r in record["results"]:
             assert r["state"] == "to read" or r["points"] == r["out_of"], r
         assert not record["notes"] and not record["cells"]
-    blank = batch.grade(
-        assignment, submissions.code_cells(handed_in(name, solved=False, student="s123")), "s123", walled
-    )
+    cells = submissions.read_cells(handed_in(name, solved=False, student="s123", chinese=chinese))
+    blank = batch.grade(assignment, cells, "s123", walled)
     assert not sum(r["points"] for r in blank["results"]), blank
     assert not any(r["person"] for r in blank["results"]) and not blank["notes"]
 

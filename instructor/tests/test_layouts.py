@@ -10,7 +10,15 @@ import pytest
 
 from instructor.grading import submissions
 from instructor.grading.inside import executor
-from instructor.grading.submissions import Unreadable, collect, own_words, read_cells, read_roster, words_of
+from instructor.grading.submissions import (
+    Unreadable,
+    collect,
+    own_words,
+    read_cells,
+    read_roster,
+    released_notebooks,
+    words_of,
+)
 from instructor.tests.notebooks import RIGHT, deep_tree, notebook, saved
 
 pytestmark = pytest.mark.xdist_group("grading")
@@ -193,9 +201,10 @@ def test_a_file_of_many_values_is_not_read(raw: bytes):
         read_cells(raw)
 
 
-def test_the_words_that_a_student_added():
-    released = words_of(submissions.Path(__file__).parents[2] / "book" / "homework" / "hw1.ipynb")
-    handed_in = json.loads((Path(__file__).parents[2] / "book" / "homework" / "hw1.ipynb").read_text("utf8"))
+@pytest.mark.parametrize("notebook_of", released_notebooks("hw1"), ids=["English", "Chinese"])
+def test_the_words_that_a_student_added(notebook_of: Path):
+    released = words_of(released_notebooks("hw1"))
+    handed_in = json.loads(notebook_of.read_text("utf8"))
     assert own_words(read_cells(json.dumps(handed_in).encode()), released) == ""
     said = "for one matrix the spectral radius decides"
     for cell in (
@@ -206,6 +215,7 @@ def test_the_words_that_a_student_added():
     ):
         more = handed_in | {"cells": [*handed_in["cells"], cell]}
         assert said in own_words(read_cells(json.dumps(more).encode()), released)
-    edited = json.dumps(handed_in).replace("## Hand in", f"## Hand in\\n{said}")
+    heading = next(c["source"][0] for c in reversed(handed_in["cells"]) if c["source"][0].startswith("## "))
+    edited = json.dumps(handed_in).replace(json.dumps(heading), json.dumps(f"{heading.rstrip()}\n{said}\n"))
     assert own_words(read_cells(edited.encode()), released) == said
     assert own_words(read_cells(json.dumps(notebook(["x = 1"])).encode()), {""}) == ""

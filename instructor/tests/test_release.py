@@ -117,7 +117,7 @@ def public(tmp_path_factory) -> Path:
 
 
 PRIVATE = ("grades/hw1/grades.csv", "grades/hw1/feedback/s1.md", "grades/hw1/records/s1.json", "roster.csv", "tests/roster.csv",
-           "submissions/s1.ipynb", "book/homework/s1.ipynb", "book/zh/homework/s1.md", "book/grades/feedback/s1.md", "book/submissions/s1.py", "s1.ipynb",
+           "submissions/s1.ipynb", "book/homework/s1.ipynb", "book/zh/homework/s1.md", "book/zh/homework/s1.ipynb", "book/grades/feedback/s1.md", "book/submissions/s1.py", "s1.ipynb",
            "book/homework/reading.csv", "book/_static/grades.json", "labs/grades.json", "secret", "autograder.zip")  # fmt: skip
 
 
@@ -148,8 +148,8 @@ def test_the_page_on_disk_is_what_the_master_gives(master):
 
 
 def test_pages_and_notebooks_hold_no_solution():
-    paths = files_under(ROOT / "book" / "homework")
-    assert {p.suffix for p in paths} == {".md", ".ipynb"} and len(paths) == 2 * len(NAMES)
+    paths = files_under(ROOT / "book" / "homework", ROOT / "book" / "zh" / "homework")
+    assert {p.suffix for p in paths} == {".md", ".ipynb"} and len(paths) == 2 * 2 * len(NAMES)
     assert leaks(paths) == []
 
 
@@ -208,6 +208,7 @@ def test_the_public_tree_holds_no_solution_and_nothing_untracked(public):
     names = {p.relative_to(public).as_posix() for p in files_under(public)}
     assert not any(name.startswith("instructor") for name in names) and "secret.txt" not in names
     assert {"Makefile", "labs/homework.py", "book/homework/hw1.md", "book/homework/hw1.ipynb"} <= names
+    assert {"book/zh/homework/hw1.md", "book/zh/homework/hw1.ipynb", "book/zh/01-chained-jacobians.ipynb"} <= names
     chinese = {page.relative_to(ROOT).as_posix() for page in (ROOT / "book/zh/homework").glob("*.md")}
     assert chinese and chinese <= names and {"book/zh/index.md", "book/zh/glossary.md", "book/zh/words.po"} <= names
     assert leaks(files_under(public)) == []

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,11 +25,12 @@ from bookext.notebook.generator import convert
 from bookext.notebook.setupcell import PACKAGES, PLACEHOLDER, setup_code
 from bookext.notebook.wheel import FOLDER, build_wheel, wheel_name
 from bookext.pages.layout import colab_url
-from bookext.read.book import config, notebook_pages
+from bookext.read.blocks import language_of, notebook_texts, page_of
+from bookext.read.book import config, display_path
 from bookext.read.chapter import read_chapter
 from support import ROOT, SITE, TAG, done, environment, missing, publish, rehearse, run
 
-NOTEBOOKS = [page.relative_to(ROOT).with_suffix(".ipynb") for page in notebook_pages()]
+NOTEBOOKS = [text.relative_to(ROOT).with_suffix(".ipynb") for text in notebook_texts()]
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +49,7 @@ def published(tmp_path_factory) -> Path:
 
 
 @pytest.mark.rehearsal
-@pytest.mark.parametrize("name", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("name", NOTEBOOKS, ids=str)
 def test_notebook_alone(colab, published, tmp_path, name):
     found = rehearse(colab, published / name, tmp_path)
     assert f"@{TAG} in" in found["setup"] and found["changed"] == [] and found["left"] == []
@@ -135,7 +137,8 @@ print("found", json.dumps(found))
 def test_python_3_13(published, tmp_path):
     """Everything that needs no torch, which the package index has for 3.13 with gigabytes of CUDA alone."""
     python = environment(python_3_13(), torch=False) / "bin" / "python"
-    alone = [name for name in NOTEBOOKS if not needs_torch(set().union(*map(imported, notebook_code(ROOT / name))))]
+    english = [name for name in NOTEBOOKS if language_of(ROOT / name) == "en"]
+    alone = [name for name in english if not needs_torch(set().union(*map(imported, notebook_code(ROOT / name))))]
     for name in alone:
         found = rehearse(python, published / name, tmp_path)
         assert "PyTorch is not here" in found["setup"] and str(found["python"]).startswith("3.13")
@@ -371,19 +374,21 @@ def test_an_address_that_cannot_work_is_refused(given, message):
 
 
 @pytest.mark.site
-@pytest.mark.parametrize("page", notebook_pages(), ids=lambda path: path.stem)
-def test_the_page_opens_its_notebook(page):
+@pytest.mark.parametrize("text", notebook_texts(), ids=display_path)
+def test_the_page_opens_its_notebook(text):
     """One link leads to the notebook at the tag, on GitHub; the page's own download is that notebook, not raw MyST."""
-    html = (SITE / page.relative_to(ROOT).with_suffix(".html")).read_text("utf8")
+    there = SITE / ("zh" if language_of(text) == "zh" else "") / page_of(text).relative_to(ROOT).with_suffix(".html")
+    html = there.read_text("utf8")
     name = config()["repository"]["url"].removeprefix("https://github.com/")
-    path = page.relative_to(ROOT).with_suffix(".ipynb").as_posix()
+    path = text.relative_to(ROOT).with_suffix(".ipynb").as_posix()
     if address.forge(config()["repository"]["url"]) == "github":
         url = f"https://colab.research.google.com/github/{name}/blob/{config()['repository']['branch']}/{path}"
-        assert (ROOT / path).exists() and colab_url(page) == url
+        assert (ROOT / path).exists() and colab_url(text) == url
         assert html.count(f'href="{url}"') == html.count("colab.research.google.com") == 1
     else:  # Colab opens notebooks from GitHub alone
-        assert colab_url(page) is None and "colab.research.google.com" not in html
-    assert (SITE / "_sources" / path).read_text("utf8") == convert(page)
+        assert colab_url(text) is None and "colab.research.google.com" not in html
+    (download,) = re.findall(r'<a class="action" href="([^"]+)" download>', html)
+    assert (there.parent / download).read_text("utf8") == convert(text)
 
 
 @pytest.mark.site

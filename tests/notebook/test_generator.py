@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
+from pathlib import Path
 
 import nbformat
 import pytest
+from bookext.check.twins import bare_code
 from bookext.notebook import generator as notebooks
 from bookext.notebook.saved import laid_out
-from bookext.read.book import ROOT, config, notebook_pages
+from bookext.read.blocks import CHINESE, language_of, notebook_texts, page_of
+from bookext.read.book import ROOT, config, display_path
 from bookext.read.chapter import parse_chapter
+from bookext.read.labels import labels
+from bookext.read.plaintext import HAN
+from markdown_it import MarkdownIt
 
-PAGES = notebook_pages()
+PAGES = notebook_texts()
+TRANSLATED = [text for text in PAGES if language_of(text) == "zh"]
 MACROS = "|".join(name.removeprefix("\\") for name in config()["sphinx"]["config"]["book_macros"])
 RAW_MYST = {  # what Colab and Jupyter would show as it stands
     "a role": r"\{[\w:+.-]+\}`",
@@ -36,12 +44,12 @@ def raw_myst(text: str) -> list[str]:
     return [name for name, pattern in RAW_MYST.items() if re.search(pattern, text, re.MULTILINE)]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+@pytest.mark.parametrize("page", PAGES, ids=display_path)
 def test_notebook_matches_its_chapter(page):
     assert notebooks.difference(page) is None
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+@pytest.mark.parametrize("page", PAGES, ids=display_path)
 def test_notebook_is_plain_and_stable(page):
     first, second = notebooks.convert(page), notebooks.convert(page)
     assert first == second
@@ -55,7 +63,43 @@ def test_notebook_is_plain_and_stable(page):
         if cell.cell_type == "markdown":
             assert raw_myst(cell.source) == [], cell.source
     top = notebook.cells[0].source
-    assert notebooks.page_url(page) in top and "Save a copy" in top
+    chinese = page in TRANSLATED
+    assert f"]({notebooks.page_url(page_of(page), '', 'zh' if chinese else 'en')})" in top
+    assert ("保存一份副本" if chinese else "Save a copy") in top
+
+
+def computed(source: str) -> str:
+    """What a cell computes. The rows of the last one begin with words, names of sections, and are in the order of the text."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree) if source.startswith("# @title") else ():
+        if isinstance(node, ast.List) and all(isinstance(row, ast.Tuple) and len(row.elts) == 6 for row in node.elts):
+            rows = [ast.Tuple(row.elts[1:]) for row in node.elts if isinstance(row, ast.Tuple)]
+            node.elts = sorted(rows, key=ast.dump)
+    return bare_code(ast.unparse(tree))
+
+
+@pytest.mark.parametrize("page", TRANSLATED, ids=display_path)
+def test_the_chinese_notebook_has_the_same_code_and_chinese_words(page):
+    ours, theirs = ([c for c in json.loads(notebooks.convert(p))["cells"]] for p in (page_of(page), page))
+    assert [(c["cell_type"], c["metadata"]) for c in ours] == [(c["cell_type"], c["metadata"]) for c in theirs]
+    code = [["".join(c["source"]) for c in cells if c["cell_type"] == "code"] for cells in (ours, theirs)]
+    assert [computed(source) for source in code[0]] == [computed(source) for source in code[1]]
+    assert len(ours) > 10 and code[0] != code[1]
+    title = re.compile(rf"^# @title (?!.*{HAN})", re.MULTILINE)
+    assert [source for source in code[1] if title.match(source)] == []
+    text = "\n\n".join("".join(c["source"]) for c in theirs if c["cell_type"] == "markdown")
+    said = re.findall(r"\b(?:Figure|Exercise|Hint|Solution|References|Live figure|Explorable figure)\b", text)
+    assert said == [] and not re.search(r"\d %|[。，；：？！]\n(?![\n>|#-]|\d+\. )", text)
+    formula = re.compile(r"\$\$.*?\$\$|\$[^$\n]+\$", re.DOTALL)
+    words = [
+        t.content
+        for line in MarkdownIt().parse(formula.sub("x", text))
+        for t in line.children or ()
+        if t.type == "text"
+    ]
+    assert len(words) > 20 and [word for word in words if "*" in word] == []  # an emphasis that Markdown does not see
+    site = config()["html"]["baseurl"].rstrip("/")
+    assert set(re.findall(rf"\]\({site}/(.*?/)", text)) == {"zh/"}
 
 
 def test_a_stale_notebook_is_named(tmp_path, monkeypatch):
@@ -76,8 +120,8 @@ def test_a_stale_notebook_is_named(tmp_path, monkeypatch):
     assert "is no notebook" in (notebooks.difference(copy) or "")
 
 
-def convert_lines(text: str) -> str:
-    chapter = parse_chapter("# Page\n\n" + text, ROOT / "book" / "planted.md")
+def convert_lines(text: str, folder: Path = ROOT / "book") -> str:
+    chapter = parse_chapter("# Page\n\n" + text, folder / "planted.md")
     return "\n".join(notebooks.markdown(chapter, text.splitlines())).strip()
 
 
@@ -102,6 +146,37 @@ def test_myst_becomes_markdown(myst, plain):
     assert convert_lines(myst) == plain
 
 
+def test_labels_lead_to_the_same_places_in_both_languages():
+    english, chinese = labels(), labels("zh")
+    assert {k: (page, anchor) for k, (page, _, anchor) in english.items()} == {
+        k: (page, anchor) for k, (page, _, anchor) in chinese.items()
+    }
+    assert (english["fig-sig-curves"][1], chinese["fig-sig-curves"][1]) == ("Figure 3.1", "图3.1")
+
+
+@pytest.mark.parametrize(
+    "myst, plain",
+    [
+        ("一句。\n两句\n三句", "一句。两句三句"),
+        ("- 一条，\n  接着说\n- 又一条", "- 一条，接着说\n- 又一条"),
+        ("See\nthere\n这里", "See\nthere这里"),
+        ("$$\nx\n$$\n其中", "$$\nx\n$$\n其中"),
+        ("```text\n一\n二\n```\n三", "```text\n一\n二\n```\n三"),
+        ("| 甲 | 乙 |\n|---|---|\n| 丙 | 丁 |", "| 甲 | 乙 |\n|---|---|\n| 丙 | 丁 |"),
+        ("有{num}`96 % <x>`，`5 % 3`是2", "有96%，`5 % 3`是2"),
+        ("记作$q$ {cite:p}`d2l`。", "记作$q$（Zhang et al., 2023）。"),
+        (":::{note}\n甲。\n乙。\n:::", "> **注意**\n>\n> 甲。乙。"),
+        ("{ref}`fig-sig-curves`", "[图3.1](…/zh/book/03-vanishing-sigmoid.html#fig-sig-curves)"),
+        ("{ref}`ex-sig-depth`", "[练习3.1](…/zh/book/03-vanishing-sigmoid.html#ex-sig-depth)"),
+        ("{doc}`notation`和[它](notation.md)", "[符号表](…/zh/book/notation.html)和[它](…/zh/book/notation.html)"),
+        ("{doc}`zh/glossary`", "[Glossary 术语表](…/zh/book/zh/glossary.html)"),
+    ],
+)
+def test_chinese_myst_becomes_markdown(myst, plain):
+    """No blank stands between Chinese sentences, and links lead to the Chinese pages."""
+    assert convert_lines(myst, CHINESE).replace(config()["html"]["baseurl"].rstrip("/"), "…") == plain
+
+
 def test_a_reference_says_where_it_can_be_read():
     assert notebooks.reference_entry("lecun1998").startswith(
         "- Y. LeCun, L. Bottou, G. Orr, K. Müller. *Efficient BackProp*."
@@ -117,7 +192,7 @@ def test_a_cell_that_guards_is_folded_and_runs(tmp_path, monkeypatch):
     front = "---" + PAGES[1].read_text("utf8").split("---")[1] + "---\n"
     page.write_text(f"{front}\n# Page\n\n{guard}\n" + guard.replace(":tags: [guard]\n\n", ""), "utf8")
     assert laid_out(page.read_text("utf8"), "page.md") == page.read_text("utf8")
-    monkeypatch.setattr(notebooks, "page_url", lambda page, anchor="": "")
+    monkeypatch.setattr(notebooks, "page_url", lambda page, anchor="", language="en": "")
     guarding, plain = json.loads(notebooks.convert(page))["cells"][2:4]
     assert "".join(guarding["source"]) == "# @title Checks\nassert 1 + 1 == 2"
     assert guarding["metadata"] == {"tags": ["guard"]} | notebooks.FOLDED and plain["metadata"] == {}

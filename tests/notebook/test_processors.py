@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import ROOT
+from bookext.read.book import notebook_pages
 
 # What libraries choose by the processor: matrix products, torch's own loops, oneDNN's.
 SETS = {
@@ -23,8 +23,8 @@ SETS = {
 @pytest.mark.rehearsal
 @pytest.mark.parametrize("name", SETS)
 def test_every_notebook_runs_with_other_instructions(name: str, tmp_path: Path) -> None:
-    for notebook in sorted(ROOT.glob("book/[0-9a-z]*/*.ipynb")) + sorted(ROOT.glob("book/*.ipynb")):
-        shutil.copy(notebook, tmp_path)
+    for page in notebook_pages():
+        shutil.copy(page.with_suffix(".ipynb"), tmp_path)
     command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "--nbval-lax"]
     command += ["-p", "no:cacheprovider", "-c", os.devnull, f"--rootdir={tmp_path}", str(tmp_path)]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")} | SETS[name]

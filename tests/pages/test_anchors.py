@@ -9,7 +9,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from bookext.read.book import ROOT, book_pages, notebook_pages, page_url
+from bookext.read.blocks import language_of, notebook_texts
+from bookext.read.book import ROOT, book_pages, display_path, page_url
 from bookext.read.labels import labels
 from bs4 import BeautifulSoup
 from support import SITE
@@ -134,12 +135,12 @@ def test_every_label_is_an_anchor_of_the_site():
 
 
 @pytest.mark.site
-@pytest.mark.parametrize("page", notebook_pages(), ids=lambda p: p.stem)
+@pytest.mark.parametrize("page", notebook_texts(), ids=display_path)
 def test_links_of_a_notebook_arrive(page):
     base = re.escape(page_url(ROOT / "book" / "index.md").removesuffix("book/index.html"))
     cells = json.loads(page.with_suffix(".ipynb").read_text("utf8"))["cells"]
     text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
     links = re.findall(rf"\]\({base}([^)#]+)(?:#([^)]*))?\)", text)
-    assert links
+    assert links and {there.startswith("zh/") for there, _ in links} == {language_of(page) == "zh"}
     lost = [f"{there}#{anchor}" for there, anchor in links if anchor and anchor not in anchors(there)]
     assert lost == [] and all((SITE / there).exists() for there, _ in links)

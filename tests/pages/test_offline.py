@@ -8,7 +8,8 @@ import zipfile
 import pytest
 from bookext.notebook.wheel import wheel_name
 from bookext.pages.offline import write_zip
-from bookext.read.book import config, notebook_pages
+from bookext.read.blocks import notebook_texts
+from bookext.read.book import config
 from support import SITE, listen
 
 pytestmark = pytest.mark.site
@@ -27,7 +28,7 @@ def test_the_copy_has_all_that_a_lecturer_needs(copy):
     assert (copy / "index.html").exists() and (copy / "slides" / "lecture.html").exists()
     assert wheel_name() in (copy / "README.txt").read_text("utf8") and (copy / "wheel" / wheel_name()).exists()
     notebooks = list((copy / "notebooks").rglob("*.ipynb"))
-    assert len(notebooks) == len(notebook_pages()) > 10
+    assert len(notebooks) == len(notebook_texts()) > 20
     assert all(json.loads(path.read_text("utf8"))["nbformat"] == 4 for path in notebooks)
 
 

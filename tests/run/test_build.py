@@ -204,8 +204,12 @@ def test_a_chinese_page_beside_the_english_one(book):
     try:
         book.chapter(CHAPTER)
         (folder / "small.md").write_text(CHINESE, "utf8")
+        assert book.run("bookext.notebook.generator")[0] == 0
         code, output = book.build()
         assert code == 0, output
+        links = re.findall(r'<a class="action" href="([^"#]+)"', page.read_text("utf8"))
+        assert [link.rpartition("/book/")[2] for link in links] == ["zh/small.ipynb"] * 2  # on Colab, and to download
+        assert "小小的一章" in (page.parent / links[1]).read_text("utf8")
         assert "它是" in page.read_text("utf8") and "labs says 42" in page.read_text("utf8")
         assert 'href="../zh/book/small.html"' in book.page
 
@@ -221,6 +225,7 @@ def test_a_chinese_page_beside_the_english_one(book):
         assert shown and "To be exact" in shown[0] and 'class="notice"' in page.read_text("utf8")
     finally:
         shutil.rmtree(folder)
+        (book.root / "book" / "small.ipynb").unlink(missing_ok=True)
         toc.write_text(before, "utf8")
         book.chapter(CHAPTER)
 

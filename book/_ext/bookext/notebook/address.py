@@ -206,9 +206,9 @@ def main(arguments: list[str]) -> int:
     from .wheel import wheel_name
 
     wheel_name.cache_clear()
-    from bookext.read.book import notebook_pages
+    from bookext.read.blocks import notebook_texts
 
-    write(notebook_pages())
+    write(notebook_texts())
     print(f"Repository {url}, tag {tag}, site {site}.")
     if not version_of(tag):
         print(f"The tag {tag} names no version: pyproject.toml and CITATION.cff keep theirs.")

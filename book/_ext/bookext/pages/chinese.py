@@ -22,11 +22,9 @@ from bookext.read.blocks import Block, kept_of, translated_from, translation_of
 from bookext.read.book import ROOT, book_pages
 from bookext.read.chapter import NUM, TARGET
 from bookext.read.claims import CLAIM
-from bookext.read.plaintext import plain_number
+from bookext.read.plaintext import BROKEN, plain_number
 from bookext.read.words import catalogue, say
 
-HAN = r"[\u2014\u2018-\u201d\u2026\u3000-\u303f\u3400-\u9fff\uff00-\uffef]"
-BROKEN = re.compile(rf"(?<={HAN})\n|\n(?={HAN})|(?<=\d) (?=%)")  # no blank between Chinese sentences, nor before %
 # What the Chinese pages share with the English ones lies beside their folder.
 SHARED = re.compile(
     r"((?<=[\"'(`])|(?<=&quot;)|(?<=@/))((?:\.\./)*)(?=(?:_images|_sources|slides|wheel|proof)/|status\.html|"

@@ -13,7 +13,8 @@ from sphinx.application import Sphinx
 
 from bookext.check.twins import translated_pages
 from bookext.notebook.wheel import FOLDER, build_wheel
-from bookext.read.book import ROOT, notebook_pages
+from bookext.read.blocks import notebook_texts
+from bookext.read.book import ROOT
 
 from .chinese import SCRIPTS, is_chinese, share
 from .previews import FOLDER as PREVIEWS
@@ -177,9 +178,10 @@ def finish(app: Sphinx, error: Exception | None) -> None:
     prune(site, shipped())
     stamp_pages(site)
     build_wheel(site / FOLDER)
-    for path in notebook_pages():  # what a reader downloads runs by itself, like what Colab opens
+    for path in notebook_texts():  # what a reader downloads runs by itself, like what Colab opens
         if path.with_suffix(".ipynb").exists():  # `make test` names a chapter that has none
             name = path.relative_to(ROOT).with_suffix(".ipynb")
+            (site / "_sources" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, site / "_sources" / name)
 
 

@@ -56,11 +56,11 @@ def first_words(document: nodes.document, limit: int = 160) -> str:
     return text[:end].rstrip(" ,;:") + " …"
 
 
-def colab_url(page: Path) -> str | None:
-    """What opens a page's notebook on Colab, at the tag; None where the repository is not on GitHub, which Colab needs."""
+def colab_url(text: Path) -> str | None:
+    """What opens the notebook of a page's text on Colab, at the tag; None where the repository is not on GitHub, which Colab needs."""
     repository = book_config()["repository"]
     host, _, name = repository["url"].partition("://github.com/")
-    path = page.relative_to(ROOT).with_suffix(".ipynb").as_posix()
+    path = text.relative_to(ROOT).with_suffix(".ipynb").as_posix()
     colab = ((book_config().get("launch_buttons") or {}).get("colab_url") or "").rstrip("/")
     return f"{colab}/github/{name}/blob/{repository['branch']}/{path}" if host == "https" and colab else None
 
@@ -120,7 +120,7 @@ def fill_page(app: Sphinx, pagename: str, templatename: str, context: dict[str, 
     told = languages(app, pagename)
     address, source = told["address"], told["source"]
     title = Markup(context.get("title") or "").striptags()
-    notebook = Path(app.srcdir, f"{pagename}.ipynb")
+    notebook = Path(app.srcdir, source).with_suffix(".ipynb")  # in the language of the page
     context["say"], context["chinese"] = (lambda text: say_here(app, text)), (lambda text: say("zh", text))
     context["page"] = told | {
         "site": "../" * pagename.count("/"),
@@ -140,7 +140,7 @@ def fill_page(app: Sphinx, pagename: str, templatename: str, context: dict[str, 
             for js in context["script_files"]
             if str(js.filename) in shipped() | {f"_static/{name}" for name in SCRIPTS}
         ],
-        "notebook": context["pathto"](f"_sources/{pagename}.ipynb", 1) if notebook.exists() else "",
+        "notebook": context["pathto"](f"_sources/{source.removesuffix('.md')}.ipynb", 1) if notebook.exists() else "",
         "colab": colab_url(notebook) if notebook.exists() else "",
     }
 

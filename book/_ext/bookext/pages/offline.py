@@ -9,7 +9,8 @@ from pathlib import Path
 
 from bookext.notebook.wheel import FOLDER as WHEEL
 from bookext.notebook.wheel import wheel_name
-from bookext.read.book import ROOT, config, notebook_pages
+from bookext.read.blocks import notebook_texts
+from bookext.read.book import ROOT, config
 from bookext.read.kept import BUILD
 
 FOLDER, NAME = BUILD / "offline", "numerical-stability"
@@ -18,7 +19,8 @@ README = """{title}, version {version}: a copy to use without a network.
 
 Open index.html in a browser. The search, the live figures and the slides (slides/lecture.html) work from here.
 
-Notebooks lie in notebooks/. To run them, in an environment with PyTorch, matplotlib, SymPy, scikit-learn and Jupyter:
+Notebooks lie in notebooks/, in Chinese in notebooks/zh/.
+To run them, in an environment with PyTorch, matplotlib, SymPy, scikit-learn and Jupyter:
 
     pip install --no-index --no-deps {wheel}
     jupyter lab notebooks
@@ -34,7 +36,7 @@ def write_zip(site: Path, target: Path) -> Path:
     top = f"{NAME}-{version}"
     notes = README.format(title=config()["title"], version=version, wheel=f"{WHEEL}/{wheel_name()}")
     notebooks = {
-        page.with_suffix(".ipynb").relative_to(ROOT / "book"): page.with_suffix(".ipynb") for page in notebook_pages()
+        page.with_suffix(".ipynb").relative_to(ROOT / "book"): page.with_suffix(".ipynb") for page in notebook_texts()
     }
     (site / "index.html").stat()  # no built book, no zip
     with zipfile.ZipFile(target, "w") as packed:

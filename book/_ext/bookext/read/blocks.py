@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .book import ROOT
+from .book import ROOT, notebook_pages
 from .chapter import ATTRIBUTES, HEADING, TARGET
 
 CHINESE = ROOT / "book" / "zh"
@@ -156,6 +156,28 @@ def _block(above: str, lines: list[str], line: int, skipped: int) -> Block:
 def translation_of(page: Path) -> Path:
     """Where the Chinese of a page of the book stands, if there is one."""
     return page if page.is_relative_to(CHINESE) else CHINESE / page.relative_to(ROOT / "book")
+
+
+def language_of(text: Path) -> str:
+    """The language that a text of a page is written in."""
+    return "zh" if text.is_relative_to(CHINESE) else "en"
+
+
+def page_of(text: Path) -> Path:
+    """The page that a text belongs to: the English one stands for both."""
+    return CHINESE.parent / text.relative_to(CHINESE) if language_of(text) == "zh" else text
+
+
+def text_of(page: Path, language: str) -> Path:
+    """A page's text in a language: the English one where nobody has translated it."""
+    translation = translation_of(page)
+    return translation if language == "zh" and translation.exists() else page
+
+
+def notebook_texts() -> list[Path]:
+    """The texts that have a generated ``.ipynb`` beside them: the notebook pages, and the Chinese of each."""
+    pages = notebook_pages()
+    return [*pages, *(text for page in pages if (text := text_of(page, "zh")) != page)]
 
 
 def kept_of(page: Path) -> Path:

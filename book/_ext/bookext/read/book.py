@@ -131,7 +131,7 @@ def numbered_chapters() -> dict[Path, int]:
     return {ROOT / f"{name}.md": number for number, name in enumerate(files, 1)}
 
 
-def page_url(page: Path, anchor: str = "") -> str:
-    """Where a page stands on the published site."""
-    base = config()["html"]["baseurl"].rstrip("/")
+def page_url(page: Path, anchor: str = "", language: str = "en") -> str:
+    """Where a page stands on the published site, or on its Chinese part."""
+    base = config()["html"]["baseurl"].rstrip("/") + ("/zh" if language == "zh" else "")
     return f"{base}/{page.relative_to(ROOT).with_suffix('.html').as_posix()}{'#' + anchor.lower() if anchor else ''}"

@@ -5,8 +5,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from .blocks import text_of
 from .book import ROOT, book_pages, numbered_chapters, parsed
 from .chapter import read_chapter
+from .words import say
 
 # A label above something, past further labels and attributes, and the line that it is above.
 LABELLED = re.compile(r"^\(([\w:.-]+)\)=\s*\n(?=(?:(?:\([^\n]*\)=|\{[.#][^\n]*\})\s*\n)*([^\n]*))", re.MULTILINE)
@@ -20,21 +22,22 @@ def bibliography() -> Any:
     return parsed(ROOT / "book" / "references.bib", lambda text: parse_string(text, "bibtex")).entries
 
 
-@lru_cache(maxsize=1)
-def labels() -> dict[str, tuple[Path, str, str]]:
-    """Every label of the book → (page, the text a bare reference shows, anchor)."""
+@lru_cache(maxsize=2)
+def labels(language: str = "en") -> dict[str, tuple[Path, str, str]]:
+    """Every label of the book → (page, the text a bare reference shows in a language, anchor)."""
+    figure, exercise = say(language, "Figure {number}"), say(language, "Exercise {number}")
     found: dict[str, tuple[Path, str, str]] = {}
     for page in book_pages():
-        chapter = read_chapter(page)
+        chapter = read_chapter(text_of(page, language))
         number = numbered_chapters().get(page)
         prefix = f"{number}." if number else ""
         for i, equation in enumerate((e for e in chapter.equations if e.label), 1):
             found[str(equation.label)] = (page, f"({prefix}{i})", f"equation-{equation.label}")
         figures = [cell.metadata.get("mystnb", {}).get("figure", {}) for cell in chapter.cells]
         for i, name in enumerate((f["name"] for f in figures if "caption" in f), 1):
-            found[name] = (page, f"Figure {prefix}{i}", name)
+            found[name] = (page, figure.format(number=f"{prefix}{i}"), name)
         for i, name in enumerate(re.findall(r"^:label:\s*(ex-[\w-]+)", chapter.text, re.MULTILINE), 1):
-            found[name] = (page, f"Exercise {prefix}{i}", name)
+            found[name] = (page, exercise.format(number=f"{prefix}{i}"), name)
         for target, rest in LABELLED.findall(chapter.text):
             found[target] = (page, re.sub(r"^#+\s*", "", rest).strip(), target.replace("_", "-"))
     return found

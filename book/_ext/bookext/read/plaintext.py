@@ -22,6 +22,10 @@ WRAPPER = re.compile(
     r"\\(?:math\w+|text\w*|boldsymbol|operatorname\*?|bar|hat|(?:wide)?tilde|label|tag)\s*(?:\{([^{}]*)\}|([A-Za-z]))"
 )
 
+HAN = r"[\u2014\u2018-\u201d\u2026\u3000-\u303f\u3400-\u9fff\uff00-\uffef]"
+BREAK = rf"(?<={HAN})\n|\n(?={HAN})"  # a source has one sentence a line; between Chinese sentences stands no blank
+BROKEN = re.compile(rf"{BREAK}|(?<=\d) (?=%)| (?=（)")  # nor does one before % or a bracket
+
 
 def tex_to_text(tex: str) -> str:
     r"""A formula in one line of letters, for eyes that scan a list of results.
