@@ -29,7 +29,9 @@ CLAIMS: dict[str, Conditions] = {
     "stab-table-skips": Conditions(holds={"rates": ("3 * _",), "compare.steps": ("60",)}, beyond={"deep": ("8", "32")}),
     "stab-norm-band": Conditions(holds={"deep": ("8", "32")}),
     "stab-batch-norm": Conditions(beyond={"rates": ("3 * _",), "deep": ("8", "32")}),
-    "stab-adam-outside": Conditions(holds={"modern.steps": ("60",)}, beyond={"rates": ("3 * _",), "deep": ("8", "32")}),
+    "stab-adam-outside": Conditions(
+        holds={"modern.steps": ("60",)}, beyond={"rates": ("3 * _",), "deep": ("8", "32")}, share=0.9
+    ),
 }
 
 SAID: dict[str, str] = {
