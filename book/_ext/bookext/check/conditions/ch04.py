@@ -2,12 +2,6 @@
 
 from bookext.check.stress import Conditions
 
-OTHER_TRAINING = {
-    "learn_first_symbol.steps": ("100",),
-    "learn_first_symbol.d": ("40",),
-    "adam_.rate": ("0.007",),
-}
-
 CLAIMS: dict[str, Conditions] = {
     "stab-skip-wide": Conditions(beyond={"backward_factors.d": ("3", "12")}),
     "stab-skip-keeps": Conditions(holds={"d": ("25", "100"), "n": ("32", "128")}, beyond={"range_": ('"he_normal"',)}),
@@ -22,14 +16,6 @@ CLAIMS: dict[str, Conditions] = {
     "stab-lstm-rest": Conditions(
         holds={"length": ("20", "80"), "nets": ("16",)}, beyond={"recurrent.units": ("8", "128")}
     ),
-    "stab-lstm-learns": Conditions(
-        beyond=OTHER_TRAINING,
-    ),
-    "stab-rnn-learns": Conditions(
-        beyond=OTHER_TRAINING,
-        share=0.9,
-    ),
-    "stab-turn-small": Conditions(holds={"depth": ("8", "32")}),
     "stab-clip-trains": Conditions(
         holds={"train.steps": ("120",)}, beyond={"ten": ("5", "20"), "train.steps": ("30",)}
     ),
@@ -41,6 +27,11 @@ CLAIMS: dict[str, Conditions] = {
     "stab-table-band": Conditions(holds={"rates": ("3 * _",), "compare.steps": ("60",)}, beyond={"deep": ("8",)}),
     "stab-table-stuck": Conditions(holds={"compare.steps": ("60",)}, beyond={"deep": ("8", "32"), "rates": ("3 * _",)}),
     "stab-table-skips": Conditions(holds={"rates": ("3 * _",), "compare.steps": ("60",)}, beyond={"deep": ("8", "32")}),
+    "stab-norm-band": Conditions(holds={"deep": ("8", "32")}),
+    "stab-batch-norm": Conditions(beyond={"rates": ("3 * _",), "deep": ("8", "32")}),
+    "stab-adam-outside": Conditions(
+        holds={"modern.steps": ("60",)}, beyond={"rates": ("3 * _",), "deep": ("8", "32")}, share=0.9
+    ),
 }
 
 SAID: dict[str, str] = {

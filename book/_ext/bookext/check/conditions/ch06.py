@@ -2,6 +2,8 @@
 
 from bookext.check.stress import Conditions
 
+SHIFTED = "{name: (rule, [rate / 2 for rate in grid]) for name, (rule, grid) in _.items()}"
+
 CLAIMS: dict[str, Conditions] = {
     "xavier-fades-with-width": Conditions(
         holds={"outputs": ("_ // 2", "2 * _"), "layers_above": ("_ - 2", "2 * _")}),
@@ -27,6 +29,14 @@ CLAIMS: dict[str, Conditions] = {
     "xavier-adam-epsilon": Conditions(
         holds={"adam_steps": ("2 * _",), "tiny": ("1e-13", "1e-14")},
         beyond={"many": ("80",), "adam.lr": ("_ / 3", "3 * _"), "tiny": ("1e-11", "1e-12")}),
+    "xavier-three-layers": Conditions(
+        holds={"side_by_side.steps": ("2 * _",)},
+        beyond={"settings": (SHIFTED,), "side_by_side.batch": ("_ // 2",)}),
+    "xavier-ten-apart": Conditions(
+        beyond={"side_by_side.steps": ("2 * _",), "settings": (SHIFTED,), "side_by_side.batch": ("_ // 2",)}),
+    "xavier-thirty-apart": Conditions(
+        holds={"side_by_side.steps": ("2 * _",)},
+        beyond={"settings": (SHIFTED,), "side_by_side.batch": ("_ // 2",)}),
     "xavier-smallest": Conditions(holds={"factors": ("_ // 2", "2 * _"), "product_powers.n": ("_ // 2", "2 * _")}),
     "xavier-squares-correlate": Conditions(holds={"correlations.n": ("_ // 2", "2 * _")}),
     "xavier-dead-directions": Conditions(

@@ -97,23 +97,6 @@ def lstm(rng: Generator) -> list[Case]:
     return [Case({**layers, "d": d, "t": 2}, partial=partial)]
 
 
-def cosine(rng: Generator) -> list[Case]:
-    """The cosine between a gradient and what labs makes of it."""
-    g = torch.tensor(rng.normal(size=9) + 0.7)
-    ours = g.clone()
-    stabilisers.standardise_(ours)
-    return [
-        Case(
-            {
-                "g": g.numpy()[:, None],
-                r"\tilde g": ours.numpy()[:, None],
-                r"\bar g": g.mean().item(),
-                r"\std": lambda v: np.std(v, keepdims=True),
-            }
-        )
-    ]
-
-
 def angle(rng: Generator) -> list[Case]:
     g = torch.tensor([100.0, 1.0], dtype=torch.float64)
     ours = g.clone()
@@ -131,7 +114,6 @@ MEANINGS: dict[str, Meaning] = {
         true={r"d\Bigr)^{[d -> d-1]} \le e": "smaller by a factor that tends to 1"}),
     "eq-stab-lstm-sum": Meaning(lstm),
     "eq-stab-lstm-direct": Meaning(lstm),
-    "eq-stab-cosine": Meaning(cosine),
     "eq-stab-angle": Meaning(angle),
     "eq-stab-inf": Meaning(constant(), true={r"[1 -> 2] \cdot 0": "any finite number times 0 is 0"}),
 }  # fmt: skip

@@ -13,7 +13,7 @@ from bookext.check.tokens import MathError
 from labs import propagation
 
 from .networks import jacobian, network, networks, relu, sigmoid, step, with_weights
-from .spaces import INDICES, gauss, means, plane, space, uniform, widths
+from .spaces import INDICES, constant, gauss, means, plane, space, uniform, widths
 
 
 def over_weights(rng: Generator) -> list[Case]:
@@ -148,6 +148,7 @@ MEANINGS: dict[str, Meaning] = {
     "eq-cv-merge": Meaning(shares),
     "eq-cv-symmetry": Meaning(symmetry),
     "eq-cv-default": Meaning(default, alike="ij"),
+    "eq-cv-truncated": Meaning(constant({r"\Phi": lambda z: math.erfc(-z / math.sqrt(2)) / 2, "u": 0.0})),
     "eq-cv-loss-bounds": Meaning(fresh_loss),
     "eq-cv-loss-small": Meaning(lambda rng: fresh_loss(rng, (1e-3,)), loose=1e-6),
     "eq-cv-bn": Meaning(batch_norm),
