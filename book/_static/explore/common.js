@@ -113,10 +113,12 @@ const explore = (() => {
     return at;
   }
 
-  /** Grid lines and labels of a vertical axis over powers of ten. */
+  /** Grid lines and labels of a vertical axis over powers of ten; where these are few, of 2 and 5 times them too. */
   function decades(y, [low, high], left, right, least = 24) {
-    const by = Math.max(1, step(Math.abs((least * (high - low)) / (y(10 ** high) - y(10 ** low)))));
-    return multiples(low, high, by).map((k) => line(left, y(10 ** k), right, y(10 ** k)) + text(left - 6, y(10 ** k) + 4, power(Math.round(k)), { anchor: "end" })).join("");
+    const by = Math.max(1, step(Math.abs((least * (high - low)) / (y(10 ** high) - y(10 ** low))))), whole = multiples(low, high, by);
+    const tick = (value, words) => line(left, y(value), right, y(value)) + text(left - 6, y(value) + 4, words, { anchor: "end" });
+    const between = whole.length > 2 || by > 1 ? [] : multiples(Math.floor(low), high, 1).flatMap((k) => [2, 5].map((m) => m * 10 ** k)).filter((v) => v >= 10 ** low && v <= 10 ** high);
+    return whole.map((k) => tick(10 ** k, power(Math.round(k)))).join("") + between.map((v) => tick(v, shown(v))).join("");
   }
 
   // ---- Controls ------------------------------------------------------------------------------------------------
@@ -157,6 +159,8 @@ const explore = (() => {
   const html = (words) => escaped(words).replace(/\*([^*]+)\*/g, '<i class="live-math">$1</i>').replace(/_([^_]+)_/g, "<sub>$1</sub>");
 
   const preset = (spec) => Object.fromEntries(spec.controls.map(({ name, value }) => [name, value]));
+  /** Whether these settings are those of a preset. */
+  const isPreset = (spec, [, some], state) => Object.entries({ ...preset(spec), ...some }).every(([name, value]) => String(state[name]) === String(value));
   const heights = ({ height }) => (Array.isArray(height) ? height : [height, height]);
 
   /** An explorable, given what its chapter has computed if it asks for that. */
@@ -168,7 +172,7 @@ const explore = (() => {
   /** The whole figure for a page that is being built, drawn with the preset. */
   function build(name, id, caption, data = null) {
     const spec = ready(name, data), result = spec.compute(preset(spec)), [wide, narrow] = heights(spec), size = { width: 640, height: wide };
-    const buttons = (spec.presets ?? []).map(([label], k) => `<button type="button" data-preset="${k}">${html(say(label))}</button>`).join("");
+    const buttons = (spec.presets ?? []).map((each, k) => `<button type="button" data-preset="${k}" aria-pressed="${isPreset(spec, each, preset(spec))}">${html(say(each[0]))}</button>`).join("");
     const [above, below] = [true, false].map((is) => spec.controls.filter((each) => is === Boolean(each.above)).map((each) => control(each, id)).join("\n"));
     const seed = spec.controls.some(({ kind }) => kind === "seed");
     const legend = (spec.legend ?? []).map(([kind, each]) => `<li class="live-${kind}">${html(say(each))}</li>`).join("\n");
@@ -194,25 +198,25 @@ ${spec.more?.(id) ?? ""}${data ? `<script type="application/json" class="ex-data
 
   // ---- State: in the form, and in the address ------------------------------------------------------------------
 
+  const isNumber = ({ kind }) => kind === "slider" || kind === "seed";
+  /** What is half typed or out of range counts as the nearest number allowed. */
+  function used({ kind, value, low = 0, high = 9999, whole }, typed) {
+    const number = typed === "" || Number.isNaN(Number(typed)) ? value : Number(typed);
+    return clamp(whole || kind === "seed" ? Math.round(number) : number, low, high);
+  }
   function read(form, controls) {
-    const state = {};
-    for (const { name, kind, value, low = 0, high = 9999, whole } of controls) {
-      const field = form.elements[name];
-      state[name] = whole ? Number(field.value) : field.value;
-      if (kind !== "slider" && kind !== "seed") continue;
-      const typed = field.value === "" || Number.isNaN(Number(field.value)) ? value : Number(field.value);
-      state[name] = clamp(whole || kind === "seed" ? Math.round(typed) : typed, low, high); // what is half typed or out of range counts as the nearest number allowed
-    }
-    return state;
+    return Object.fromEntries(controls.map((each) => {
+      const { value } = form.elements[each.name];
+      return [each.name, isNumber(each) ? used(each, value) : each.whole ? Number(value) : value];
+    }));
   }
 
   /** Puts settings into the form; those that it does not offer are left out. */
   function write(form, controls, state) {
-    for (const { name, kind, options } of controls.filter((each) => each.name in state)) {
-      const field = form.elements[name], value = state[name];
-      const numeric = kind === "slider" || kind === "seed";
-      if (options ? !(value in options) : numeric && (value === "" || !Number.isFinite(Number(value)))) continue;
-      field.value = written(value);
+    for (const each of controls.filter(({ name }) => name in state)) {
+      const { name, options } = each, value = state[name];
+      if (options ? !(value in options) : isNumber(each) && (value === "" || !Number.isFinite(Number(value)))) continue;
+      form.elements[name].value = written(isNumber(each) ? used(each, value) : value);
     }
   }
 
@@ -248,6 +252,7 @@ ${spec.more?.(id) ?? ""}${data ? `<script type="application/json" class="ex-data
         slider.value = logarithmic ? Math.log10(value) : value;
         slider.setAttribute("aria-valuetext", say(spoken, shown(value)));
       }
+      for (const button of figure.querySelectorAll("[data-preset]")) button.setAttribute("aria-pressed", isPreset(spec, spec.presets[button.dataset.preset], state));
       find(".live-verdict").textContent = spec.words(result);
       paint();
     }
@@ -298,6 +303,10 @@ ${spec.more?.(id) ?? ""}${data ? `<script type="application/json" class="ex-data
         field.value = written(clamp(spec.whole ? whole : digits(asked), spec.low, spec.high));
       }
       changed();
+    });
+    figure.addEventListener("change", ({ target }) => { // a field says what is used, once it is typed
+      const each = controls.find(({ name }) => name === target.name);
+      if (each && isNumber(each)) write(form, controls, { [each.name]: used(each, target.value) });
     });
     form.addEventListener("reset", () => setTimeout(changed)); // the fields change after the event
     form.addEventListener("submit", (event) => event.preventDefault());
