@@ -10,6 +10,8 @@
      table(result)       { caption, head, rows }: the numbers behind the drawing
      handles(result, size)  what can be dragged: { x, y, drag(x, y) → some settings }
      press(result, size, x, y, set)  a click elsewhere on the drawing
+     tall(result)        the height of the drawing, where it is not the same for all settings
+     follow(state)       settings that others decide
      legend, more(id), settled(figure, state)  what stands above the drawing, and below it, and what follows the settings there
    One that depends on its page, as by what the chapter has computed, has but a name, and `of(data)`, which makes the rest; the page
    carries the data. Whatever a reader sees is English here; `say`, and for labels, buttons and tables this part itself, puts it into
@@ -123,8 +125,9 @@ const explore = (() => {
 
   // ---- Controls ------------------------------------------------------------------------------------------------
   // { name, kind, label, value, resets: some settings that a change of it puts back, above: whether it stands above the
-  // drawing } and for its kind: slider { low, high, step, log, whole, spoken: its value for ears }, choice and menu
-  // { options: { value: label } }, field { } for text, seed { }.
+  // drawing } and for its kind: slider { low, high, step, log, whole, spoken: its value for ears, chosen: whether it points
+  // until Enter, Space or a release chooses, and what it points at: (result, value) → words }, choice and menu
+  // { options: { value: label } }, field { } for text, seed { }, switch { } for a button that stays down: 0 or 1.
 
   const digits = (value) => Number(value.toPrecision(4));
   /** A number as a field holds it: short, and read back exactly. */
@@ -150,6 +153,7 @@ const explore = (() => {
       const each = Object.entries(spec.options).map(([key, words]) => `<option value="${key}"${key === String(value) ? " selected" : ""}>${escaped(say(words))}</option>`);
       return `<div class="live-control"><label for="${own}">${html(label)}</label><select id="${own}" name="${name}">${each.join("")}</select></div>`;
     }
+    if (kind === "switch") return `<label class="ex-switch"><input type="checkbox" name="${name}"${value ? " checked" : ""}><span>${html(label)}</span></label>`;
     if (kind === "seed") {
       return `<div class="live-control ex-seed"><label for="${own}">${html(label)}</label><input type="number" id="${own}" name="${name}" min="0" max="9999" step="1" value="${value}"></div>`;
     }
@@ -171,7 +175,7 @@ const explore = (() => {
 
   /** The whole figure for a page that is being built, drawn with the preset. */
   function build(name, id, caption, data = null) {
-    const spec = ready(name, data), result = spec.compute(preset(spec)), [wide, narrow] = heights(spec), size = { width: 640, height: wide };
+    const spec = ready(name, data), result = spec.compute(preset(spec)), [wide, narrow] = heights(spec), size = { width: 640, height: spec.tall?.(result) ?? wide };
     const buttons = (spec.presets ?? []).map((each, k) => `<button type="button" data-preset="${k}" aria-pressed="${isPreset(spec, each, preset(spec))}">${html(say(each[0]))}</button>`).join("");
     const [above, below] = [true, false].map((is) => spec.controls.filter((each) => is === Boolean(each.above)).map((each) => control(each, id)).join("\n"));
     const seed = spec.controls.some(({ kind }) => kind === "seed");
@@ -180,7 +184,7 @@ const explore = (() => {
     return `<figure class="${spec.look ?? "explore"}" id="${id}" data-explore="${name}">${caption && `<figcaption>${caption}</figcaption>`}
 ${buttons && `<div class="ex-presets" role="group" aria-label="${say("Settings to begin with")}">${buttons}</div>`}
 ${above}${legend && `<ul class="live-legend">${legend}</ul>`}
-<svg class="live-plot" role="img" viewBox="0 0 ${size.width} ${size.height}" style="--wide: ${wide}px; --narrow: ${narrow}px" aria-label="${escaped(words)}"><g>${spec.draw(result, size)}</g><g class="ex-handles"></g></svg>
+<svg class="live-plot" role="img" viewBox="0 0 ${size.width} ${size.height}" style="--wide: ${spec.tall ? size.height : wide}px; --narrow: ${spec.tall ? size.height : narrow}px" aria-label="${escaped(words)}"><g>${spec.draw(result, size)}</g><g class="ex-handles"></g></svg>
 <p class="live-verdict">${escaped(words)}</p><p class="live-hidden" role="status"></p>
 <form class="live-controls" id="${id}-settings" autocomplete="off" aria-label="${say("Settings: %1", title)}">
 ${below}
@@ -206,8 +210,8 @@ ${spec.more?.(id) ?? ""}${data ? `<script type="application/json" class="ex-data
   }
   function read(form, controls) {
     return Object.fromEntries(controls.map((each) => {
-      const { value } = form.elements[each.name];
-      return [each.name, isNumber(each) ? used(each, value) : each.whole ? Number(value) : value];
+      const { value, checked } = form.elements[each.name];
+      return [each.name, each.kind === "switch" ? Number(checked) : isNumber(each) ? used(each, value) : each.whole ? Number(value) : value];
     }));
   }
 
@@ -216,7 +220,8 @@ ${spec.more?.(id) ?? ""}${data ? `<script type="application/json" class="ex-data
     for (const each of controls.filter(({ name }) => name in state)) {
       const { name, options } = each, value = state[name];
       if (options ? !(value in options) : isNumber(each) && (value === "" || !Number.isFinite(Number(value)))) continue;
-      form.elements[name].value = written(isNumber(each) ? used(each, value) : value);
+      if (each.kind === "switch") form.elements[name].checked = Number(value) === 1;
+      else form.elements[name].value = written(isNumber(each) ? used(each, value) : value);
     }
   }
 
@@ -246,11 +251,20 @@ ${spec.more?.(id) ?? ""}${data ? `<script type="application/json" class="ex-data
     function update() {
       waiting = 0;
       state = read(form, controls);
+      if (spec.follow) {
+        write(form, controls, spec.follow(state));
+        state = read(form, controls);
+      }
       result = spec.compute(state);
+      size.pointed = null;
+      if (spec.tall) {
+        for (const name of ["--wide", "--narrow"]) svg.style.setProperty(name, `${spec.tall(result)}px`);
+        measure();
+      }
       for (const slider of form.querySelectorAll("[data-for]")) {
-        const { log: logarithmic, spoken = "%1" } = controls.find(({ name }) => name === slider.dataset.for), value = state[slider.dataset.for];
+        const { log: logarithmic, spoken = "%1", chosen } = controls.find(({ name }) => name === slider.dataset.for), value = state[slider.dataset.for];
         slider.value = logarithmic ? Math.log10(value) : value;
-        slider.setAttribute("aria-valuetext", say(spoken, shown(value)));
+        slider.setAttribute("aria-valuetext", chosen ? chosen(result, value) : say(spoken, shown(value)));
       }
       for (const button of figure.querySelectorAll("[data-preset]")) button.setAttribute("aria-pressed", isPreset(spec, spec.presets[button.dataset.preset], state));
       find(".live-verdict").textContent = spec.words(result);
@@ -294,8 +308,27 @@ ${spec.more?.(id) ?? ""}${data ? `<script type="application/json" class="ex-data
       settle(false);
     }
 
+    const slid = (target) => controls.find(({ name }) => name === target.dataset.for);
+    /** What a slider points at is taken. */
+    const choose = ({ name }, target) => set({ [name]: target.value });
+    figure.addEventListener("keydown", (event) => {
+      const spec = slid(event.target);
+      if (!spec?.chosen || (event.key !== "Enter" && event.key !== " ")) return;
+      event.preventDefault();
+      choose(spec, event.target);
+    });
+    figure.addEventListener("focusout", () => { if (size.pointed) update(); }); // it was left without a choice
+    figure.addEventListener("pointerup", ({ target }) => {
+      const spec = slid(target);
+      if (spec?.chosen) setTimeout(choose, 0, spec, target); // its value may change with the release
+    });
     figure.addEventListener("input", ({ target }) => {
-      const spec = controls.find(({ name }) => name === target.dataset.for), { resets } = controls.find(({ name }) => name === target.name) ?? {};
+      const spec = slid(target), { resets } = controls.find(({ name }) => name === (target.name || target.dataset.for)) ?? {};
+      if (spec?.chosen) {
+        size.pointed = Number(target.value);
+        target.setAttribute("aria-valuetext", spec.chosen(result, size.pointed));
+        return paint();
+      }
       if (resets) write(form, controls, resets);
       if (spec) {
         const asked = spec.log ? 10 ** target.value : Number(target.value), field = form.elements[spec.name], old = Number(field.value);
