@@ -113,7 +113,11 @@ explore.add((() => {
       if (at) out += dot(...at, 2, "forward-dot");
     });
     const broke = product.findIndex((v) => v === Infinity || v === 0);
-    if (broke > 0) out += line(x(broke), top, x(broke), bottom, "mark") + text(clamp(x(broke), left + 40, right - 40), top + 14, say("%1 at step %2", product[broke] ? "Inf" : "0", broke), { kind: "backward-text" });
+    if (broke > 0) { // beside its line, and clear of the bands
+      const room = x(broke) + 110 < right;
+      out += line(x(broke), top, x(broke), bottom, "mark");
+      out += text(x(broke) + (room ? 6 : -6), top + 48, say("%1 at step %2", product[broke] ? "Inf" : "0", broke), { anchor: room ? "start" : "end", kind: "backward-text" });
+    }
     return out;
   }
 

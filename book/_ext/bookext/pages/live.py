@@ -90,6 +90,8 @@ def buttons(argument: str) -> list[tuple[str, dict[str, Any]]]:
     for each in argument.split(";"):
         label, _, settings = each.partition(",")
         pairs = dict(setting.split("=") for setting in settings.split())
+        if not pairs.keys() <= PRESET.keys():
+            raise ValueError(f"expected settings of a live figure, got {settings.strip()}")
         found.append((label.strip(), {key: LiveFigure.option_spec[key](value) for key, value in pairs.items()}))
     return found
 
