@@ -129,7 +129,9 @@ def test_it_works_in_its_page(site, browser, name):
         "([name, said]) => document.querySelector(`[data-explore=${name}] .ex-words`).textContent !== said",
         arg=[name, said],
     )
-    assert svg.bounding_box()["height"] == height and noise == []
+    assert (
+        svg.bounding_box()["height"] == height or name == "culprit"
+    ) and noise == []  # whose nets are of several depths
     tab.close()
 
 
@@ -173,7 +175,7 @@ def test_keyboard_table_and_reset(browser, name):
             continue
         state = tab.evaluate("one.state()")
         field.focus()
-        for key in ("ArrowRight", "ArrowDown", "ArrowLeft"):  # at one end two of them do nothing
+        for key in ("ArrowRight", "Enter", "ArrowDown", "ArrowLeft"):  # at one end two of them do nothing
             tab.keyboard.press(key)
             tab.wait_for_timeout(60)
             if tab.evaluate("one.state()") != state:
@@ -232,10 +234,43 @@ def test_a_click_suspects_an_operation_and_another_net_begins_anew(browser):
     tab.locator(".ex-box").nth(2).click()
     tab.wait_for_function("one.state().suspect > 0")
     assert tab.evaluate("one.result().chosen.number === one.state().suspect")
-    assert tab.locator(".ex-origin").count() == 1
+    assert tab.evaluate("one.result().verdict") != "right"
+    assert not tab.locator(".ex-origin").count() and "chain" not in tab.locator(".live-verdict").inner_text()
+    tab.locator(".ex-switch").click()
+    tab.wait_for_function("one.result().open")
+    assert tab.locator(".ex-origin").count() == 1 and "chain" in tab.locator(".live-verdict").inner_text()
+    tall = tab.locator("svg").bounding_box()["height"]
     tab.locator(".ex-choice label").nth(4).click()
-    tab.wait_for_function("one.state().suspect === 0")
+    tab.wait_for_function("one.state().suspect === 0 && !one.result().open")
+    assert tab.locator("svg").bounding_box()["height"] != tall
+    assert (
+        tab.evaluate("one.figure.querySelector('svg').clientHeight - one.figure.querySelector('g').getBBox().height")
+        < 60
+    )
     assert tab.evaluate("one.state().patient").startswith("5") and not tab.locator(".ex-origin").count()
+    slider = tab.locator("[data-for=suspect]")
+    for _ in range(tab.evaluate("one.result().items.findIndex(i => i.nodes.includes(one.result().way[0])) + 1")):
+        slider.press("ArrowRight")
+    assert tab.evaluate("one.state().suspect") == 0 and tab.locator(".ex-pointed").count() == 1
+    slider.press("Enter")
+    assert tab.evaluate("one.result().verdict") == "right" and tab.locator(".ex-origin").count() == 1
+    tab.close()
+
+
+@pytest.mark.site
+def test_the_preset_is_marked_and_a_field_says_what_is_used(browser, name):
+    tab = open_page(browser, name)
+    presets, pressed = tab.locator("[data-preset]"), tab.locator("[data-preset][aria-pressed=true]")
+    assert pressed.count() <= 1
+    presets.last.click()
+    assert pressed.count() == 1 and presets.last.get_attribute("aria-pressed") == "true"
+    for field in tab.locator("form input[type=number]").all():
+        field.fill("1e9")
+        field.press("Tab")
+        most = float(field.get_attribute("max"))
+        assert float(field.input_value()) == tab.evaluate("n => one.state()[n]", field.get_attribute("name")) == most
+    tab.wait_for_timeout(60)
+    assert pressed.count() == 0
     tab.close()
 
 

@@ -62,7 +62,8 @@ def states(tab, name):
     patients = explore.data("culprit") if name == "culprit" else ()
     some = {
         "activation": [*some, {"formula": "x +"}, {"formula": "(x"}, {"formula": "bar(x)"}, {"formula": "1/x"}],
-        "culprit": [{"suspect": k, "patient": patient} for patient in patients for k in (0, 1)] + [{"suspect": 3}],
+        "culprit": [{"suspect": 3, "chain": k, "patient": patient} for patient in patients for k in (0, 1)]
+        + [{"suspect": 1, "chain": 0}, {"suspect": 0}],
         "formats": [*some, {"number": 1e30}, {"number": 0.5}, {"decades": 90, "number": 1e-40}],
     }.get(name, some)
     for state in some:

@@ -255,7 +255,7 @@ def test_activation(page):
     names = {"sigmoid": lambda x: 1 / (1 + sympy.exp(-x)), "softplus": lambda x: sympy.log(1 + sympy.exp(x))}
 
     def draw(rng):
-        scale = {"w": round(rng.uniform(0.3, 3), 2), "b": round(rng.uniform(0, 1), 2)}
+        scale = {"w": round(rng.choice([rng.uniform(0.3, 3), rng.uniform(3, 12)]), 2), "b": round(rng.uniform(0, 1), 2)}
         return {"formula": rng.choice([*own, *known]), "order": rng.randint(0, 9)} | scale
 
     for settings in page.settings(draw):
@@ -297,7 +297,7 @@ def test_culprit(page):
         assert " -> ".join(each["chain"]) in searched[:900], name
 
     def draw(rng):
-        return {"patient": rng.choice([*found]), "suspect": rng.randint(0, 36)}
+        return {"patient": rng.choice([*found]), "suspect": rng.randint(0, 36), "chain": rng.randint(0, 1)}
 
     for settings in [*({"patient": name, "suspect": 1} for name in found), *page.settings(draw)]:
         state, result = page.at(**settings)
@@ -321,6 +321,7 @@ def test_culprit(page):
         )
         chosen = result["chosen"]
         assert (chosen is None) == (state["suspect"] == 0)
+        assert result["open"] == (result["verdict"] == "right" or state["chain"] == 1)
         if chosen and way[0] in chosen["nodes"]:
             assert result["verdict"] == "right"
         elif chosen and not any(spoiled[k] for k in chosen["nodes"]):
@@ -338,11 +339,16 @@ def test_streams(page):
         return rms_norm(out) if norm == "post" else out
 
     def draw(rng):
-        zeta = rng.choice([0.0, round(rng.uniform(0, 1.5), 2)])
+        zeta, depth, rule = (
+            rng.choice([0.0, round(rng.uniform(0, 1.5), 2)]),
+            rng.randint(2, 48),
+            rng.choice(["free", "root"]),
+        )
         return {
             "kinds": rng.choice(["all", "normed"]),
-            "depth": rng.randint(2, 48),
-            "zeta": zeta,
+            "depth": depth,
+            "rule": rule,
+            "zeta": zeta if rule == "free" else float(f"{depth**-0.5:.4g}"),
             "seed": rng.randint(0, 3),
         }
 
@@ -437,6 +443,7 @@ def test_blocks(page):
             close(curve["rms"], np.sqrt(M))
             close(curve["factor"], (M[-1] / M[0]) ** (1 / depth))
             assert (curve["theory"] is None) == (name not in gains)
+            assert curve["expected"] == (1 + scale**2 * gains[name] if name in gains else None)
             if name in gains:
                 norm = "pre" if name == "pre" else "none"
                 theory = residual_stream(depth, gains[name], scale=scale, norm=norm).numpy()

@@ -91,11 +91,23 @@ def test_menus_are_those_of_labs():
 
 @pytest.mark.parametrize(
     "convert, wrong",
-    [(live.within(2, 100, int), "101"), (live.within(2, 100, int), "deep"), (live.one_of(live.FORMATS), "fp8")],
+    [
+        (live.within(2, 100, int), "101"),
+        (live.within(2, 100, int), "deep"),
+        (live.one_of(live.FORMATS), "fp8"),
+        (live.buttons, "steep, scale=99"),
+        (live.buttons, "red, colour=red"),
+    ],
 )
 def test_a_wrong_preset_is_refused(convert, wrong):
     with pytest.raises(ValueError):
         convert(wrong)
+
+
+def test_buttons_change_some_settings():
+    """Each setting is converted as the option of its name is."""
+    found = live.buttons("c = 10.15, scale=10.15 depth=3; tanh, activation=tanh")
+    assert found == [("c = 10.15", {"scale": 10.15, "depth": 3}), ("tanh", {"activation": "tanh"})]
 
 
 def test_a_notebook_has_a_link_in_its_place():

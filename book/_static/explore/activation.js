@@ -172,9 +172,10 @@ explore.add((() => {
     const smooth = coefficients.every(Number.isFinite), q = fixedPoint(value, w, b), inside = clamp(q, 1e-30, 1e30);
     const chi = w * w * meanSquare((x) => (x === 0 ? slope(1e-300) || 0 : slope(x)), inside);
     const depth = Math.abs(chi - 1) < ROUNDING ? Infinity : chi ? -1 / Math.log(chi) : 0;
-    const qs = range(41).map((k) => k / 10), map = qs.map((q) => w * w * meanSquare(value, q) + b * b);
+    const seen = 1.2 * Math.max(q === Infinity ? 0 : q, w * w * meanSquare(value, 1) + b * b), top = seen > 4 && seen < 1e12 ? Math.ceil(seen / step(seen / 5)) * step(seen / 5) : 4;
+    const qs = range(41).map((k) => (k * top) / 40), map = qs.map((q) => w * w * meanSquare(value, q) + b * b);
     return {
-      order, w, b, coefficients, smooth, q, chi, depth, gain: 1 / Math.sqrt(meanSquare(value, 1)), qs, map,
+      order, w, b, coefficients, smooth, q, chi, depth, gain: 1 / Math.sqrt(meanSquare(value, 1)), top, qs, map,
       remainder: [-1, 1].map((x) => value(x) - polynomial(x)), value, polynomial,
     };
   }
@@ -196,7 +197,7 @@ explore.add((() => {
   function draw(result, size) {
     const [first, second] = boxes(size);
     if (result.error) return text(size.width / 2, 60, say("no activation"));
-    const { value, polynomial, smooth, order, q, map, qs } = result, points = range(161).map((k) => (2 * REACH * k) / 160 - REACH);
+    const { value, polynomial, smooth, order, q, top, map, qs } = result, points = range(161).map((k) => (2 * REACH * k) / 160 - REACH);
     const heights = points.map(value), reach = clamp(1.1 * Math.max(...heights.map(Math.abs), 1), 1.2, 6);
     const x = linear([-REACH, REACH], [first.left, first.right]), y = linear([-reach, reach], [first.bottom, first.top]);
     const seen = (v) => (Math.abs(v) <= reach ? v : NaN);
@@ -205,19 +206,19 @@ explore.add((() => {
     out += path(points.map((p, k) => [x(p), y(seen(heights[k]))]), "forward-line");
     if (smooth) out += path(points.map((p) => [x(p), y(seen(polynomial(p)))]), "theory");
     out += text((first.left + first.right) / 2, first.bottom + 30, smooth ? say("order %1", order) : say("no Taylor series at 0"));
-    const top = 4, u = linear([0, 4], [second.left, second.right]), v = linear([0, top], [second.bottom, second.top]);
-    out += text(second.left - 30, second.top - 12, say("variance after a layer, by that before"), { anchor: "start" }) + axes(second, u, v, [0, 4], [0, top]);
-    out += path([[u(0), v(0)], [u(4), v(4)]], "theory") + path(qs.map((each, k) => [u(each), map[k] <= top ? v(map[k]) : NaN]), "forward-line");
+    const u = linear([0, top], [second.left, second.right]), v = linear([0, top], [second.bottom, second.top]);
+    out += text(second.left - 30, second.top - 12, say("variance after a layer, by that before"), { anchor: "start" }) + axes(second, u, v, [0, top], [0, top]);
+    out += path([[u(0), v(0)], [u(top), v(top)]], "theory") + path(qs.map((each, k) => [u(each), map[k] <= top ? v(map[k]) : NaN]), "forward-line");
     let at = 1, stairs = [[u(1), v(0)]]; // from variance 1, layer after layer
     for (const k of range(30)) {
       const next = result.w ** 2 * meanSquare(value, at) + result.b ** 2;
       if (!(next <= top)) break;
       stairs.push([u(at), v(next)], [u(next), v(next)]);
-      if (Math.abs(next - at) < 1e-3) break;
+      if (Math.abs(next - at) < 2.5e-4 * top) break;
       at = next;
     }
     out += path(stairs, "stairs");
-    if (q <= 4) out += dot(u(q), v(q), 5, "backward-dot") + text(clamp(u(q) + 9, 0, second.right - 66), clamp(v(q) + 16, second.top + 12, second.bottom - 6), `q* = ${q < 1e-9 ? 0 : shown(q)}`, { anchor: "start", kind: "backward-text" });
+    if (q <= top) out += dot(u(q), v(q), 5, "backward-dot") + text(clamp(u(q) + 9, 0, second.right - 66), clamp(v(q) + 16, second.top + 12, second.bottom - 6), `q* = ${q < 1e-9 ? 0 : shown(q)}`, { anchor: "start", kind: "backward-text" });
     return out + text(second.right, second.bottom + 30, say("*q* before"), { anchor: "end" });
   }
 
@@ -228,9 +229,10 @@ explore.add((() => {
     const { order, coefficients, smooth, remainder, gain, q, chi, depth, w } = result;
     const series = smooth ? say("Up to order %1 it is %2, off by %3 at 1 and %4 at −1.", order, polynomialWords(coefficients), shown(remainder[1], 2), shown(remainder[0], 2)) : say("At 0 it has a kink, or no series.");
     const far = Math.abs(chi - 1) < 1e-9 ? say("χ₁ is 1: gradients change more slowly than exponentially") : chi === 0 ? say("χ₁ is 0: no gradient passes a layer")
-      : say(depth > 0 ? "χ₁ = %1: the mean square of a gradient falls by e in %2 layers" : "χ₁ = %1: the mean square of a gradient grows by e in %2 layers", shown(chi), shown(Math.abs(depth)));
+      : say("χ₁ = %1, by which each layer multiplies the mean square of a gradient", shown(chi));
     const end = q < 1e-9 ? say("dies out") : q === Infinity ? say("grows without end") : say("settles at %1", shown(q));
-    return series + say(" Its gain at q = 1 is %1. At the scale %2 the variance %3; there %4.", shown(gain), shown(w), end, far);
+    const first = say(" Its gain at q = 1 is %1. At the scale %2 the variance %3", shown(gain), shown(w, 4), end);
+    return series + first + (q === Infinity && !(Math.abs(chi - 1) < 1e-9) ? say(".") : say("; there %1.", far));
   }
 
   return {
@@ -238,11 +240,11 @@ explore.add((() => {
     controls: [
       { name: "formula", kind: "field", label: "Formula in *x*", value: "4/(1 + exp(-x)) - 2" },
       { name: "order", kind: "slider", label: "Taylor order", low: 0, high: 9, step: 1, whole: true, value: 3 },
-      { name: "w", kind: "slider", label: "Scale *σ*_w_", low: 0.1, high: 4, step: 0.01, value: 1 },
+      { name: "w", kind: "slider", label: "Scale *σ*_w_", low: 0.1, high: 12, step: 0.01, value: 1 },
       { name: "b", kind: "slider", label: "Bias *σ*_b_", low: 0, high: 1, step: 0.01, value: 0 },
     ],
     presets: [
-      ["scaled sigmoid", {}], ["sigmoid", { formula: "1/(1 + exp(-x))" }], ["tanh", { formula: "tanh(x)" }], ["ReLU, He’s scale", { formula: "relu(x)", w: 1.4142135623730951 }],
+      ["scaled sigmoid", {}], ["sigmoid", { formula: "1/(1 + exp(-x))" }], ["sigmoid, *σ*_w_ = 10.15", { formula: "1/(1 + exp(-x))", w: 10.15 }], ["tanh", { formula: "tanh(x)" }], ["ReLU, He’s scale", { formula: "relu(x)", w: 1.4142135623730951 }],
       ["GELU", { formula: "x*(1 + erf(x/sqrt(2)))/2", w: 1.5 }], ["softsign", { formula: "x/(1 + abs(x))" }], ["a sine", { formula: "sin(x)", w: 1.5 }],
     ],
     compute, draw, words,

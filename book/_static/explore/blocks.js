@@ -15,7 +15,7 @@ explore.add((() => {
     const curves = Object.fromEntries(Object.entries(BLOCKS).map(([name, [, kind, gain]]) => {
       const { M } = residual.measure({ depth, scale, seed }, kind);
       const theory = gain && residual.predict({ depth, scale }, kind.norm ?? "none", gain, M[0]).map(Math.sqrt);
-      return [name, { rms: M.map(Math.sqrt), theory, factor: (M[depth] / M[0]) ** (1 / depth) }];
+      return [name, { rms: M.map(Math.sqrt), theory, factor: (M[depth] / M[0]) ** (1 / depth), expected: gain && 1 + scale ** 2 * gain }];
     }));
     return { depth, scale, curves };
   }
@@ -29,10 +29,11 @@ explore.add((() => {
     out += text(4, top - 10, say("root mean square of the signal (log scale)"), { anchor: "start" }) + decades(y, ends, left, right);
     for (const t of multiples(0, depth, Math.max(1, step(depth / 6)))) out += text(x(t), bottom + 16, t);
     out += text((left + right) / 2, bottom + 32, say("block *t*"));
-    Object.entries(curves).forEach(([name, { rms, theory, factor }], k) => {
+    Object.entries(curves).forEach(([name, { rms, theory, factor, expected }], k) => {
       const at = 12 + 19 * k;
       out += line(4, at - 4, 26, at - 4, SERIES[k]) + text(32, at, BLOCKS[name][0], { anchor: "start", kind: "strong" });
-      out += text(right, at, name === "pre" ? say(width < 480 ? "a sum" : "grows by a sum") : width < 480 ? `×${shown(factor)}` : say("mean square ×%1 a block", shown(factor)), { anchor: "end" });
+      const grows = width < 480 ? `×${shown(factor)}` : say("mean square ×%1 a block", shown(factor)), beside = expected ? say(", theory %1", shown(expected)) : "";
+      out += text(right, at, name === "pre" ? say(width < 480 ? "a sum" : "grows by a sum") : grows + beside, { anchor: "end" });
       out += path(rms.map((v, t) => [x(t), y(v)]), SERIES[k]);
       if (theory) out += path(theory.map((v, t) => [x(t), y(v)]), "theory");
     });
@@ -43,7 +44,7 @@ explore.add((() => {
     const [one, two, inside, outside] = ["one", "two", "inside", "outside"].map((name) => shown(curves[name].factor)), { rms } = curves.pre;
     const last = curves.two.rms.findIndex((v) => v > LARGEST);
     return say("With branches times %1 a block multiplies the mean square by %2, %3, %4 and %5 in this network; with a norm in the branch the root mean square reaches %6.", shown(scale), one, two, inside, outside, shown(rms[depth])) +
-      (last < 0 ? "" : say(" That of the second block passes the largest number of fp16 at block %1.", last));
+      (last < 0 ? "" : say(" That of %1 passes the largest number of fp16 at block %2; single entries pass it earlier.", BLOCKS.two[0], last));
   }
 
   return {
@@ -53,7 +54,7 @@ explore.add((() => {
       { name: "scale", kind: "slider", label: "Factor of the branch", low: 0, high: 1, step: 0.01, value: 1 },
       { name: "seed", kind: "seed", label: "Seed", value: 0 },
     ],
-    presets: [["24 blocks", {}], ["four blocks", { depth: 4 }], ["a factor of 1/√24", { scale: 0.204 }]],
+    presets: [["24 blocks", {}], ["depth 4", { depth: 4 }], ["a factor of 1/√24", { scale: 0.204 }]],
     compute, draw, words,
     table: ({ depth, curves }) => ({
       caption: "Root mean squares after each block, and theory", head: ["block", ...Object.entries(curves).flatMap(([name, { theory }]) => [BLOCKS[name][0], ...(theory ? ["theory"] : [])])],

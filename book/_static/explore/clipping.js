@@ -22,7 +22,7 @@ explore.add((() => {
 
   const REACH = 3;
   function frame({ width, height }) {
-    const wide = width >= 560, side = wide ? Math.min(height - 8, width * 0.6) : Math.min(width - 8, 310), scale = side / 2 / REACH;
+    const wide = width >= 480, side = wide ? Math.min(height - 8, width - 244) : Math.min(width - 8, 310), scale = side / 2 / REACH;
     return { wide, side, scale, cx: side / 2 + 4, cy: side / 2 + 4, left: wide ? side + 26 : 4, top: wide ? 70 : side + 34 };
   }
 
@@ -35,16 +35,19 @@ explore.add((() => {
     }
     const from = at(w), step = (v) => at([w[0] - v[0], w[1] - v[1]]), unit = norm > 0 && norm < Infinity ? g.map((x) => (8 * x) / norm) : [8 * Math.sign(g[0]), 0];
     inside += line(...from, ...step(unit), "mark");
+    for (const name of ["unit", "value", "standardised", "norm"]) { // "by norm" is often "unit norm" too, and lies in it
+      const { v } = steps[name], k = Object.keys(steps).indexOf(name);
+      if (v.every(Number.isFinite)) inside += arrow(...from, ...step(v), `series-${k + 1}${name === "unit" ? " ex-wide" : ""}`, name === "unit" ? 18 : 10);
+    }
     let rows = "";
     Object.entries(steps).forEach(([name, { v, length, angle }], k) => {
       const fine = v.every(Number.isFinite), y = top + 44 + 30 * k;
-      if (fine) inside += arrow(...from, ...step(v), `series-${k + 1}`, 10);
       rows += tag("rect", { x: left, y: y - 9, width: 10, height: 10, class: `ex-fill-${k + 1}` });
       rows += text(left + 16, y, say(METHODS[name]), { anchor: "start", kind: "strong" });
       rows += text(left + 16, y + 14, `(${shown(v[0], 3)}, ${shown(v[1], 3)})${fine ? say(", length %1, turned %2°", shown(length, 3), shown(angle < 1e-5 ? 0 : angle, 3)) : ""}`, { anchor: "start" });
     });
     rows = text(left, top, say("gradient (%1, %2)", shown(g[0], 3), shown(g[1], 3)), { anchor: "start", kind: "strong" }) +
-      text(left, top + 16, say("and the step downhill that each makes of it:"), { anchor: "start" }) + rows;
+      text(left, top + 16, say("and the step each makes of it:"), { anchor: "start" }) + rows;
     return tag("clipPath", { id }, tag("rect", box)) + tag("rect", { ...box, class: "ex-ring" }) +
       line(4, cy, 4 + side, cy) + line(cx, 4, cx, 4 + side) + tag("g", { "clip-path": `url(#${id})` }, inside) +
       dot(cx, cy, 3, "forward-dot") + text(cx + 6, cy + 16, say("minimum"), { anchor: "start" }) +
@@ -54,12 +57,13 @@ explore.add((() => {
   function words({ g, steps, threshold, entry }) {
     const turned = ({ v, angle }) => (v.every(Number.isFinite) ? say("turned by %1°", shown(angle < 1e-5 ? 0 : angle, 3)) : say("made NaN"));
     if (entry === "inf") return say("By value the Inf becomes %1 and is hidden; by norm the gradient becomes (%2).", shown(threshold), steps.norm.v.map((x) => shown(x)).join(", "));
-    return say("The gradient (%1, %2), clipped at %3 by value, is %4, by norm %5; standardised it is %6.", shown(g[0]), shown(g[1]), shown(threshold), turned(steps.value), turned(steps.norm), turned(steps.standardised));
+    return say("The gradient (%1, %2), clipped at %3 by value, is %4, by norm %5; standardised it is %6.", shown(g[0]), shown(g[1]), shown(threshold), turned(steps.value), turned(steps.norm), turned(steps.standardised)) +
+      say(" Standardising (red) leaves (1, −1) or (−1, 1) of any two entries that differ: only which is larger.");
   }
 
   const slider = (name, label, low, high, value, step) => ({ name, kind: "slider", label, low, high, value, step });
   return {
-    name: "clipping", title: "clipping", height: 500,
+    name: "clipping", title: "clipping", height: [416, 500],
     controls: [
       { name: "entry", kind: "choice", label: "First entry of the gradient", value: "finite", options: { finite: "as the loss has it", inf: "Inf" } },
       { ...slider("a", "Steepness *a*", 1, 100, 100), log: true }, { ...slider("threshold", "Threshold *θ*", 0.1, 10, 1), log: true },

@@ -11,6 +11,8 @@
      handles(result, size)  what can be dragged: { x, y, drag(x, y) → some settings }
      press(result, size, x, y, set)  a click elsewhere on the drawing
      classes             of the figure, of its drawing, of its words
+     tall(result)        the height of the drawing, where it is not the same for all settings
+     follow(state)       settings that others decide
      legend, more(id), settled(figure, state)  what stands above the drawing, and below it, and what follows the settings there
    One that depends on its page, as by what the chapter has computed, has but a name, and `of(data)`, which makes the rest; the page
    carries the data. Whatever a reader sees is English here; `say`, and for labels, buttons and tables this part itself, puts it into
@@ -114,16 +116,19 @@ const explore = (() => {
     return at;
   }
 
-  /** Grid lines and labels of a vertical axis over powers of ten. */
+  /** Grid lines and labels of a vertical axis over powers of ten; where these are few, of 2 and 5 times them too. */
   function decades(y, [low, high], left, right, least = 24) {
-    const by = Math.max(1, step(Math.abs((least * (high - low)) / (y(10 ** high) - y(10 ** low)))));
-    return multiples(low, high, by).map((k) => line(left, y(10 ** k), right, y(10 ** k)) + text(left - 6, y(10 ** k) + 4, power(Math.round(k)), { anchor: "end" })).join("");
+    const by = Math.max(1, step(Math.abs((least * (high - low)) / (y(10 ** high) - y(10 ** low))))), whole = multiples(low, high, by);
+    const tick = (value, words) => line(left, y(value), right, y(value)) + text(left - 6, y(value) + 4, words, { anchor: "end" });
+    const between = whole.length > 2 || by > 1 ? [] : multiples(Math.floor(low), high, 1).flatMap((k) => [2, 5].map((m) => m * 10 ** k)).filter((v) => v >= 10 ** low && v <= 10 ** high);
+    return whole.map((k) => tick(10 ** k, power(Math.round(k)))).join("") + between.map((v) => tick(v, shown(v))).join("");
   }
 
   // ---- Controls ------------------------------------------------------------------------------------------------
   // { name, kind, label, value, resets: some settings that a change of it puts back, above: whether it stands above the
-  // drawing } and for its kind: slider { low, high, step, log, whole, spoken: its value for ears }, choice and menu
-  // { options: { value: label } }, field { } for text, seed { }.
+  // drawing } and for its kind: slider { low, high, step, log, whole, spoken: its value for ears, chosen: whether it points
+  // until Enter, Space or a release chooses, and what it points at: (result, value) → words }, choice and menu
+  // { options: { value: label } }, field { } for text, seed { }, switch { } for a button that stays down: 0 or 1.
 
   const digits = (value) => Number(value.toPrecision(4));
   /** A number as a field holds it: short, and read back exactly. */
@@ -149,6 +154,7 @@ const explore = (() => {
       const each = Object.entries(spec.options).map(([key, words]) => `<option value="${key}"${key === String(value) ? " selected" : ""}>${escaped(say(words))}</option>`);
       return `<div class="live-control"><label for="${own}">${html(label)}</label><select id="${own}" name="${name}">${each.join("")}</select></div>`;
     }
+    if (kind === "switch") return `<label class="ex-switch"><input type="checkbox" name="${name}"${value ? " checked" : ""}><span>${html(label)}</span></label>`;
     if (kind === "seed") {
       return `<div class="live-control ex-seed"><label for="${own}">${html(label)}</label><input type="number" id="${own}" name="${name}" min="0" max="9999" step="1" value="${value}"></div>`;
     }
@@ -158,6 +164,8 @@ const explore = (() => {
   const html = (words) => escaped(words).replace(/\*([^*]+)\*/g, '<i class="live-math">$1</i>').replace(/_([^_]+)_/g, "<sub>$1</sub>");
 
   const preset = (spec) => Object.fromEntries(spec.controls.map(({ name, value }) => [name, value]));
+  /** Whether these settings are those of a preset. */
+  const isPreset = (spec, [, some], state) => Object.entries({ ...preset(spec), ...some }).every(([name, value]) => String(state[name]) === String(value));
   const heights = ({ height }) => (Array.isArray(height) ? height : [height, height]);
 
   /** An explorable, given what its chapter has computed if it asks for that. */
@@ -168,8 +176,8 @@ const explore = (() => {
 
   /** The whole figure for a page that is being built, drawn with the preset. */
   function build(name, id, caption, data = null) {
-    const spec = ready(name, data), result = spec.compute(preset(spec)), [wide, narrow] = heights(spec), size = { width: 640, height: wide };
-    const buttons = (spec.presets ?? []).map(([label], k) => `<button type="button" data-preset="${k}">${html(say(label))}</button>`).join("");
+    const spec = ready(name, data), result = spec.compute(preset(spec)), [wide, narrow] = heights(spec), size = { width: 640, height: spec.tall?.(result) ?? wide };
+    const buttons = (spec.presets ?? []).map((each, k) => `<button type="button" data-preset="${k}" aria-pressed="${isPreset(spec, each, preset(spec))}">${html(say(each[0]))}</button>`).join("");
     const [above, below] = [true, false].map((is) => spec.controls.filter((each) => is === Boolean(each.above)).map((each) => control(each, id)).join("\n"));
     const seed = spec.controls.some(({ kind }) => kind === "seed");
     const legend = (spec.legend ?? []).map(([kind, each]) => `<li class="live-${kind}">${html(say(each))}</li>`).join("\n");
@@ -177,7 +185,7 @@ const explore = (() => {
     return `<figure class="${own}" id="${id}" data-explore="${name}">${caption && `<figcaption>${caption}</figcaption>`}
 ${buttons && `<div class="ex-presets" role="group" aria-label="${say("Settings to begin with")}">${buttons}</div>`}
 ${above}${legend && `<ul class="live-legend">${legend}</ul>`}
-<svg class="${plot}" role="img" viewBox="0 0 ${size.width} ${size.height}" style="--wide: ${wide}px; --narrow: ${narrow}px" aria-label="${escaped(words)}"><g>${spec.draw(result, size)}</g><g class="ex-handles"></g></svg>
+<svg class="${plot}" role="img" viewBox="0 0 ${size.width} ${size.height}" style="--wide: ${spec.tall ? size.height : wide}px; --narrow: ${spec.tall ? size.height : narrow}px" aria-label="${escaped(words)}"><g>${spec.draw(result, size)}</g><g class="ex-handles"></g></svg>
 <p class="${verdict}">${escaped(words)}</p><p class="live-hidden" role="status"></p>
 <form class="live-controls" id="${id}-settings" autocomplete="off" aria-label="${say("Settings: %1", title)}">
 ${below}
@@ -195,25 +203,26 @@ ${spec.more?.(id) ?? ""}${data ? `<script type="application/json" class="ex-data
 
   // ---- State: in the form, and in the address ------------------------------------------------------------------
 
+  const isNumber = ({ kind }) => kind === "slider" || kind === "seed";
+  /** What is half typed or out of range counts as the nearest number allowed. */
+  function used({ kind, value, low = 0, high = 9999, whole }, typed) {
+    const number = typed === "" || Number.isNaN(Number(typed)) ? value : Number(typed);
+    return clamp(whole || kind === "seed" ? Math.round(number) : number, low, high);
+  }
   function read(form, controls) {
-    const state = {};
-    for (const { name, kind, value, low = 0, high = 9999, whole } of controls) {
-      const field = form.elements[name];
-      state[name] = whole ? Number(field.value) : field.value;
-      if (kind !== "slider" && kind !== "seed") continue;
-      const typed = field.value === "" || Number.isNaN(Number(field.value)) ? value : Number(field.value);
-      state[name] = clamp(whole || kind === "seed" ? Math.round(typed) : typed, low, high); // what is half typed or out of range counts as the nearest number allowed
-    }
-    return state;
+    return Object.fromEntries(controls.map((each) => {
+      const { value, checked } = form.elements[each.name];
+      return [each.name, each.kind === "switch" ? Number(checked) : isNumber(each) ? used(each, value) : each.whole ? Number(value) : value];
+    }));
   }
 
   /** Puts settings into the form; those that it does not offer are left out. */
   function write(form, controls, state) {
-    for (const { name, kind, options } of controls.filter((each) => each.name in state)) {
-      const field = form.elements[name], value = state[name];
-      const numeric = kind === "slider" || kind === "seed";
-      if (options ? !(value in options) : numeric && (value === "" || !Number.isFinite(Number(value)))) continue;
-      field.value = written(value);
+    for (const each of controls.filter(({ name }) => name in state)) {
+      const { name, options } = each, value = state[name];
+      if (options ? !(value in options) : isNumber(each) && (value === "" || !Number.isFinite(Number(value)))) continue;
+      if (each.kind === "switch") form.elements[name].checked = Number(value) === 1;
+      else form.elements[name].value = written(isNumber(each) ? used(each, value) : value);
     }
   }
 
@@ -243,12 +252,22 @@ ${spec.more?.(id) ?? ""}${data ? `<script type="application/json" class="ex-data
     function update() {
       waiting = 0;
       state = read(form, controls);
-      result = spec.compute(state);
-      for (const slider of form.querySelectorAll("[data-for]")) {
-        const { log: logarithmic, spoken = "%1" } = controls.find(({ name }) => name === slider.dataset.for), value = state[slider.dataset.for];
-        slider.value = logarithmic ? Math.log10(value) : value;
-        slider.setAttribute("aria-valuetext", say(spoken, shown(value)));
+      if (spec.follow) {
+        write(form, controls, spec.follow(state));
+        state = read(form, controls);
       }
+      result = spec.compute(state);
+      size.pointed = null;
+      if (spec.tall) {
+        for (const name of ["--wide", "--narrow"]) svg.style.setProperty(name, `${spec.tall(result)}px`);
+        measure();
+      }
+      for (const slider of form.querySelectorAll("[data-for]")) {
+        const { log: logarithmic, spoken = "%1", chosen } = controls.find(({ name }) => name === slider.dataset.for), value = state[slider.dataset.for];
+        slider.value = logarithmic ? Math.log10(value) : value;
+        slider.setAttribute("aria-valuetext", chosen ? chosen(result, value) : say(spoken, shown(value)));
+      }
+      for (const button of figure.querySelectorAll("[data-preset]")) button.setAttribute("aria-pressed", isPreset(spec, spec.presets[button.dataset.preset], state));
       find(".ex-words").textContent = spec.words(result);
       paint();
     }
@@ -290,8 +309,27 @@ ${spec.more?.(id) ?? ""}${data ? `<script type="application/json" class="ex-data
       settle(false);
     }
 
+    const slid = (target) => controls.find(({ name }) => name === target.dataset.for);
+    /** What a slider points at is taken. */
+    const choose = ({ name }, target) => set({ [name]: target.value });
+    figure.addEventListener("keydown", (event) => {
+      const spec = slid(event.target);
+      if (!spec?.chosen || (event.key !== "Enter" && event.key !== " ")) return;
+      event.preventDefault();
+      choose(spec, event.target);
+    });
+    figure.addEventListener("focusout", () => { if (size.pointed) update(); }); // it was left without a choice
+    figure.addEventListener("pointerup", ({ target }) => {
+      const spec = slid(target);
+      if (spec?.chosen) setTimeout(choose, 0, spec, target); // its value may change with the release
+    });
     figure.addEventListener("input", ({ target }) => {
-      const spec = controls.find(({ name }) => name === target.dataset.for), { resets } = controls.find(({ name }) => name === target.name) ?? {};
+      const spec = slid(target), { resets } = controls.find(({ name }) => name === (target.name || target.dataset.for)) ?? {};
+      if (spec?.chosen) {
+        size.pointed = Number(target.value);
+        target.setAttribute("aria-valuetext", spec.chosen(result, size.pointed));
+        return paint();
+      }
       if (resets) write(form, controls, resets);
       if (spec) {
         const asked = spec.log ? 10 ** target.value : Number(target.value), field = form.elements[spec.name], old = Number(field.value);
@@ -299,6 +337,10 @@ ${spec.more?.(id) ?? ""}${data ? `<script type="application/json" class="ex-data
         field.value = written(clamp(spec.whole ? whole : digits(asked), spec.low, spec.high));
       }
       changed();
+    });
+    figure.addEventListener("change", ({ target }) => { // a field says what is used, once it is typed
+      const each = controls.find(({ name }) => name === target.name);
+      if (each && isNumber(each)) write(form, controls, { [each.name]: used(each, target.value) });
     });
     form.addEventListener("reset", () => setTimeout(changed)); // the fields change after the event
     form.addEventListener("submit", (event) => event.preventDefault());

@@ -1,5 +1,5 @@
 /* Chapter 8: the broken nets at the step that fails, as labs.monitor.flow.examined sees it. The reader names the operation that he
-   suspects, and then sees the finder's chain. What is drawn was computed by the chapter. */
+   suspects, and sees the finder's chain once that is right, or on demand. What is drawn was computed by the chapter. */
 "use strict";
 
 explore.add({ name: "culprit", of: (data) => {
@@ -35,7 +35,7 @@ explore.add({ name: "culprit", of: (data) => {
   }
   const arranged = Object.fromEntries(names.map((name) => [name, arrange(data[name])]));
 
-  function compute({ patient, suspect }) {
+  function compute({ patient, suspect, chain: asked }) {
     const found = data[patient], { nodes, way, phase, chain, message, step } = found, { rows, items, origin } = arranged[patient];
     const anyBad = nodes.some((n) => n.nan + n.inf > 0);
     const spoiled = (k) => (anyBad ? nodes[k].nan + nodes[k].inf > 0 : nodes[k].phase === "backward" && nodes[k].zero === nodes[k].count);
@@ -45,7 +45,7 @@ explore.add({ name: "culprit", of: (data) => {
       : chosen.nodes.some(related) ? "right"
         : !chosen.nodes.some(spoiled) ? "sound"
           : chosen.nodes.some((k) => nodes[k].reads.some(spoiled)) ? "later" : "meant";
-    return { patient, step, phase, chain, message, nodes, way, rows, items, chosen, verdict, anyBad, loss: nodes[rows.filter((k) => nodes[k].phase === "forward").at(-1)] };
+    return { patient, step, phase, chain, message, nodes, way, rows, items, chosen, verdict, open: verdict === "right" || asked === 1, anyBad, loss: nodes[rows.filter((k) => nodes[k].phase === "forward").at(-1)] };
   }
 
   const kinds = ({ nan, inf, count }) => [[nan, "NaN"], [inf, "Inf"]].filter(([n]) => n).map(([n, what]) => (count === 1 ? what : `${n} ${what}`)).join(", ");
@@ -62,6 +62,7 @@ explore.add({ name: "culprit", of: (data) => {
   }
   /** Sentences of the finder's report, which it writes in English. */
   const REPORTS = [
+    "Before the step %1 is bad already: an earlier step spoiled it.",
     "log 0 is -Inf.",
     "Remedy: use log_softmax, logsigmoid or xlogy; a clamp is finite too, but what it clamps gets no gradient.",
     "It overflows: a number beyond the format's largest is Inf, and exact arithmetic gives %1.",
@@ -89,7 +90,7 @@ explore.add({ name: "culprit", of: (data) => {
   ];
   /** A report without the counts, which stand in the drawing, in the reader's language. */
   function report(message) {
-    const pattern = (sentence) => new RegExp(sentence.replace(/[.*+?^${}()|[\]\\]/g, "\\$&").replace(/%\d/g, "(.+?)") + "(?= |$)", "i"), short = message.replace(/ \(\d+ (?:NaN|of)[^)]*\)/, "");
+    const pattern = (sentence) => new RegExp(sentence.replace(/[.*+?^${}()|[\]\\]/g, "\\$&").replace(/%\d/g, "(.+?)") + "(?= |$)", "i"), short = message.replace(/ \(\d+ (?:NaN|of)[^)]*\)/, "").replace(", and 0 others of the model", "");
     if (!globalThis.bookWords) return short;
     const said = (text, sentence) => text.replace(pattern(sentence), (found) => say(sentence, ...found.match(pattern(sentence)).slice(1).map(link)));
     return REPORTS.reduce(said, short).replace(/(?<=[。：？]) /g, "");
@@ -109,9 +110,9 @@ explore.add({ name: "culprit", of: (data) => {
   }
 
   function draw(result, size) {
-    const { nodes, way, rows, items, chosen, loss, chain } = result, f = frame(size, result), { wide, gap, left, column } = f;
+    const { nodes, way, rows, items, chosen, loss, open } = result, f = frame(size, result), { wide, gap, left, column } = f;
     const boxes = new Map(items.map((item) => [item, place(item, f, items)])), of = (k, row) => items.find((item) => item.nodes.includes(k) && (row === undefined || item.row === row));
-    const shownWay = chosen ? way : [], steps = new Set(shownWay.slice(1).map((k, j) => `${shownWay[j]} ${k}`));
+    const shownWay = open ? way : [], steps = new Set(shownWay.slice(1).map((k, j) => `${shownWay[j]} ${k}`));
     let edges = "", chained = "", out = "";
     const edge = (from, to) => {
       const b = of(to), a = of(from, b.row) ?? of(from);
@@ -133,19 +134,20 @@ explore.add({ name: "culprit", of: (data) => {
     for (const item of items) {
       const { x, y, width, height, middle } = boxes.get(item), at = way.findIndex((k) => item.nodes.includes(k));
       const kinds = [item.nan + item.inf ? "bad" : item.zero === item.count ? "zero" : "sound"];
-      if (chosen && at >= 0) kinds.push(at === 0 ? "origin" : "chained");
+      if (open && at >= 0) kinds.push(at === 0 ? "origin" : "chained");
       if (item === chosen) kinds.push("suspect");
+      if (item.number === size.pointed) kinds.push("pointed");
       out += tag("rect", { x, y, width, height, rx: 4, class: `ex-box ${kinds.map((kind) => `ex-${kind}`).join(" ")}` });
-      const strong = item.nan + item.inf ? "strong" : "label", size = { "font-size": 11 };
+      const strong = item.nan + item.inf ? "strong" : "label", small = { "font-size": 11 };
       if (item.kind === "leaf") {
-        out += text(x + 4, middle + 4, `${item.number} ${item.label}`, { anchor: "start", ...size });
-        if (wide || item.nan + item.inf) out += text(x + width - 4, middle + 4, item.nan + item.inf ? bad(item, false) : value(item, false), { anchor: "end", kind: strong, ...size });
+        out += text(x + 4, middle + 4, `${item.number} ${item.label}`, { anchor: "start", ...small });
+        if (wide || item.nan + item.inf) out += text(x + width - 4, middle + 4, item.nan + item.inf ? bad(item, false) : value(item, false), { anchor: "end", kind: strong, ...small });
       } else if (wide) {
         out += text(x + 6, middle + 4, `${item.number} ${item.label}`, { anchor: "start", kind: "name" });
         out += text(x + width - 6, middle + 4, value(item, column > 240), { anchor: "end", kind: strong });
       } else {
-        out += text(x + 4, y + 11, `${item.number} ${item.label}`, { anchor: "start", kind: "name", ...size });
-        out += text(x + width - 4, y + 23, value(item, column > 130), { anchor: "end", kind: strong, ...size });
+        out += text(x + 4, y + 11, `${item.number} ${item.label}`, { anchor: "start", kind: "name", ...small });
+        out += text(x + width - 4, y + 23, value(item, column > 130), { anchor: "end", kind: strong, ...small });
       }
     }
     const head = (column, words, more) => text(left[column] + f.width[column] / 2, 16, words, { kind: "name" }) + text(left[column] + f.width[column] / 2, 32, more);
@@ -156,11 +158,12 @@ explore.add({ name: "culprit", of: (data) => {
   }
 
   function words(result) {
-    const { patient, step, nodes, loss, chosen, verdict, chain, message, anyBad } = result;
+    const { patient, step, nodes, loss, chosen, verdict, open, chain, message, anyBad } = result;
+    const found = open ? say(" The finder's chain: %1. Its report: %2", chain.map(link).join(" → "), report(message)) : "";
     const [number, name] = called(patient), lossBad = loss.nan ? "NaN" : loss.inf ? "Inf" : "";
     if (!chosen) {
       const seen = lossBad ? say("its loss is %1", lossBad) : anyBad ? say("its loss is finite, and a gradient is not") : say("no number is bad, and it learns nothing");
-      return say("Number %1 (%2) at step %3: %4. Click the operation that you suspect.", number, name, step, seen);
+      return say("Number %1 (%2) at step %3: %4. Click the operation that you suspect.", number, name, step, seen) + found;
     }
     const what = title(chosen), given = anyBad ? say("Inf or NaN") : say("nothing but 0");
     const said = {
@@ -169,36 +172,35 @@ explore.add({ name: "culprit", of: (data) => {
       later: say("No: %1 reads %2 already; go further back.", what, given),
       meant: say("No: %1 is the first to give %2, but that does no harm by itself.", what, given),
     }[verdict];
-    return said + say(" The finder's chain: %1. Its report: %2", chain.map(link).join(" → "), report(message));
+    return said + found;
   }
 
-  const first = { patient: names[0], suspect: 0 };
-  const numberOf = (patient, k) => arranged[patient].items.find((item) => item.nodes.includes(k)).number;
-  /** The first operation in time that gives something bad, where it is not the origin. */
+    /** The first operation in time that gives something bad, where it is not the origin. */
   const early = names.map((patient) => {
     const { nodes, way } = data[patient];
     return [patient, nodes.findIndex((n) => n.phase === "forward" && n.nan + n.inf > 0), way[0]];
   }).find(([patient, k, origin]) => k >= 0 && k !== origin && data[patient].nodes[origin].phase === "forward");
   const silent = names.filter((patient) => !data[patient].nodes.some((n) => n.nan + n.inf));
-  const most = Math.max(...names.map((name) => arranged[name].items.length)), deepest = Math.max(...names.map((name) => arranged[name].rows.length));
+  const most = Math.max(...names.map((name) => arranged[name].items.length)), tall = (rows) => TOP + ROW * rows.length + 24;
   return {
-    title: "find the culprit", height: TOP + ROW * deepest + 24,
+    title: "find the culprit", height: tall(arranged[names[0]].rows), tall: ({ rows }) => tall(rows),
     controls: [
-      { name: "patient", kind: "choice", label: "Network", value: first.patient, options: Object.fromEntries(names.map((name) => [name, called(name).join(" ")])), resets: { suspect: 0 }, above: true },
-      { name: "suspect", kind: "slider", label: "Suspect", low: 0, high: most, step: 1, whole: true, value: 0 },
+      { name: "patient", kind: "choice", label: "Network", value: names[0], options: Object.fromEntries(names.map((name) => [name, called(name).join(" ")])), resets: { suspect: 0, chain: 0 }, above: true },
+      { name: "suspect", kind: "slider", label: "Suspect", low: 0, high: most, step: 1, whole: true, value: 0, chosen: ({ items }, k) => (k && items[k - 1] ? `${k}: ${title(items[k - 1])}` : say("none")) },
+      { name: "chain", kind: "switch", label: "Show the chain", value: 0 },
     ],
     presets: [
-      ...(early ? [[say("number %1: suspect the first Inf in time", early[0].split(" ")[0]), { patient: early[0], suspect: numberOf(early[0], early[1]) }]] : []),
+      ...(early ? [[say("number %1: is the first Inf the fault?", early[0].split(" ")[0]), { patient: early[0] }]] : []),
       ...silent.map((patient) => [say("number %1: a fault without Inf and NaN", patient.split(" ")[0]), { patient }]),
     ],
     compute, draw, words,
-    table: ({ patient, step, nodes, way, items, chosen }) => ({
-      caption: say(chosen ? "Number %1 at step %2" : "Number %1 at step %2; the finder's chain is shown once you suspect something", called(patient).join(" "), step),
-      head: ["number", "operation", "reads numbers", "entries", "NaN", "Inf", "0", "largest finite", ...(chosen ? ["place in the chain"] : [])],
+    table: ({ patient, step, nodes, way, items, open }) => ({
+      caption: say(open ? "Number %1 at step %2" : "Number %1 at step %2; the finder's chain is shown once your suspicion is right", called(patient).join(" "), step),
+      head: ["number", "operation", "reads numbers", "entries", "NaN", "Inf", "0", "largest finite", ...(open ? ["place in the chain"] : [])],
       rows: items.map((item) => {
         const reads = [...new Set(item.nodes.flatMap((k) => nodes[k].reads).flatMap((r) => items.filter((other) => other.nodes.includes(r) && (other.kind !== "leaf" || other.row === item.row)).map((other) => other.number)))];
         const at = way.findIndex((k) => item.nodes.includes(k));
-        return [String(item.number), title(item), reads.join(", "), String(item.count), String(item.nan), String(item.inf), String(item.zero), item.largest, ...(chosen ? [at < 0 ? "" : String(at + 1)] : [])];
+        return [String(item.number), title(item), reads.join(", "), String(item.count), String(item.nan), String(item.inf), String(item.zero), item.largest, ...(open ? [at < 0 ? "" : String(at + 1)] : [])];
       }),
     }),
     press(result, size, px, py, set) {

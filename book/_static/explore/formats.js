@@ -96,12 +96,13 @@ explore.add((() => {
   function drawProduct({ format, factor, steps, product, once, exact }, size) {
     const { left, right, top, bottom } = frame(size), f = FORMATS[format];
     const ends = [Math.floor(Math.log10(f.smallestSubnormal)) - 2, Math.ceil(Math.log10(f.max)) + 1];
+    /** What a grey band means, where it has room for that. */
+    const band = (from, to, kind, words) => rect(left, from, right - left, to - from, kind) + (to - from < 11 ? "" : text(left + 6, (from + to) / 2 + 4, words, { anchor: "start" }));
     const x = linear([0, steps], [left, right]), y = log(ends.map((k) => 10 ** k), [bottom, top]);
     const inside = (v, k) => (v > 0 && v < Infinity && v >= 10 ** ends[0] && v <= 10 ** ends[1] ? [x(k), y(v)] : null);
     let out = text(4, top - 12, say("product of factors %1 in %2 (log scale)", shown(factor), format), { anchor: "start" });
-    out += rect(left, y(f.smallestNormal), right - left, y(f.smallestSubnormal) - y(f.smallestNormal), "wash");
-    out += rect(left, top, right - left, y(f.max) - top, "hatch") + rect(left, y(f.smallestSubnormal / 2), right - left, bottom - y(f.smallestSubnormal / 2), "hatch");
-    out += decades(y, ends, left, right, 30);
+    out += decades(y, ends, left, right, 30) + band(y(f.smallestNormal), y(f.smallestSubnormal), "wash", say("subnormal"));
+    out += band(top, y(f.max), "hatch", say("beyond the largest number")) + band(y(f.smallestSubnormal / 2), bottom, "hatch", say("rounds to 0"));
     for (const k of multiples(0, steps, Math.max(1, step((50 * steps) / (right - left))))) out += text(x(k), bottom + 16, k);
     out += text(right, bottom + 31, say("number of factors *k*"), { anchor: "end" });
     out += path(exact.map(inside), "theory");
@@ -112,7 +113,11 @@ explore.add((() => {
       if (at) out += dot(...at, 2, "forward-dot");
     });
     const broke = product.findIndex((v) => v === Infinity || v === 0);
-    if (broke > 0) out += line(x(broke), top, x(broke), bottom, "mark") + text(clamp(x(broke), left + 40, right - 40), top + 14, say("%1 at step %2", product[broke] ? "Inf" : "0", broke), { kind: "backward-text" });
+    if (broke > 0) { // beside its line, and clear of the bands
+      const room = x(broke) + 110 < right;
+      out += line(x(broke), top, x(broke), bottom, "mark");
+      out += text(x(broke) + (room ? 6 : -6), top + 48, say("%1 at step %2", product[broke] ? "Inf" : "0", broke), { anchor: room ? "start" : "end", kind: "backward-text" });
+    }
     return out;
   }
 
@@ -134,11 +139,11 @@ explore.add((() => {
       slider("number", "Your number", 1e-46, 1e40, 1e-6),
       slider("decades", "Decades in sight", 1e-6, 90, 90),
       slider("factor", "Factor", 0.1, 10, 1.5),
-      { name: "steps", kind: "slider", label: "Steps", low: 5, high: 300, step: 1, whole: true, value: 40 },
+      { name: "steps", kind: "slider", label: "Steps", low: 5, high: 450, step: 1, whole: true, value: 40 },
     ],
     presets: [
-      [say("%1 in %2", "×\u20091.5", "fp16"), {}], [say("%1 in %2", "×\u20090.8", "fp16"), { factor: 0.8, steps: 120 }], [say("the same in %1", "bf16"), { factor: 0.8, steps: 300, format: "bf16", decades: 0.1 }],
-      [say("%1, near by", "10⁻⁶"), { decades: 0.2 }], ["fp8: e4m3", { format: "e4m3", number: 0.3, decades: 2, steps: 20 }],
+      [say("%1 in %2", "×\u20091.5", "fp16"), {}], [say("%1 in %2", "×\u20090.8", "fp16"), { factor: 0.8, steps: 120 }], [say("the same in %1", "bf16"), { factor: 0.8, steps: 450, format: "bf16", decades: 0.1 }],
+      [say("%1 from close by", "10⁻⁶"), { decades: 0.2 }], ["fp8: e4m3", { format: "e4m3", number: 0.3, decades: 2, steps: 20 }],
     ],
     compute, words,
     draw: (result, size) => drawLine(result, size) + drawProduct(result, size),

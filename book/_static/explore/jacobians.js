@@ -92,6 +92,8 @@ explore.add((() => {
     if (mode === "repeated") out += curve(range(factors + 1).map((k) => (k ? radius ** k : 1)), "theory");
     out += curve(second, "quiet-line") + curve(first, "strong-line") + curve(length, "forward-line");
     const labels = [["*s*_1_", first, "strong"], ["*s*_2_", second, "label"], [say("vector"), length, "forward-text"]];
+    const over = bound ** factors;
+    if (over <= 10 ** ends[1] * 1.01 && over >= 10 ** ends[0]) labels.push([say("bound"), [over], "label"]);
     if (mode === "repeated") labels.push(["|*λ*|ᵏ", [radius ** factors], "label"]);
     const labelled = apart(labels.map(([, values]) => (values.at(-1) > 0 ? y(values.at(-1)) : bottom)), 14, top, bottom);
     labels.forEach(([name, values, kind], k) => {
@@ -120,8 +122,8 @@ explore.add((() => {
       { name: "seed", kind: "seed", label: "Seed", value: 0 },
     ],
     presets: [
-      ["nilpotent, in turn", {}], ["nilpotent, repeated", { mode: "repeated" }], ["rows (1.5, −1.5)", { mode: "repeated", s1: 3, from: -45, to: 45 }],
-      ["a shear", { mode: "repeated", s1: 1.5, s2: 0.4, from: 65, to: 20, factors: 40 }], ["independent", { mode: "independent", s1: 1.5, s2: 0.4, from: 65, to: 20, factors: 40 }],
+      ["*A* *A*ᵀ *A* *A*ᵀ …", {}], ["*A* *A* *A* *A* …", { mode: "repeated" }], ["rows (1.5, −1.5)", { mode: "repeated", s1: 3, from: -45, to: 45 }],
+      ["complex eigenvalues", { mode: "repeated", s1: 1.5, s2: 0.4, from: 65, to: 20, factors: 40 }], ["independent", { mode: "independent", s1: 1.5, s2: 0.4, from: 65, to: 20, factors: 40 }],
     ],
     compute, draw, words,
     table: ({ first, second, length }) => ({

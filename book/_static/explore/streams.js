@@ -18,7 +18,7 @@ explore.add((() => {
   /** One panel: its place, and the curves with theory over them. */
   function panel({ left, right, top, bottom }, title, curves, depth, straight) {
     const all = curves.flatMap(({ values, theory }) => [...values, ...theory]), x = linear([0, depth], [left, right]);
-    let out = text(left - 38, top - 14, title, { anchor: "start", kind: "strong" }), y;
+    let out = text(left - 38, top - 28, title, { anchor: "start", kind: "strong" }) + text(left - 38, top - 12, say(straight ? "linear scale" : "log scale"), { anchor: "start" }), y;
     if (straight) {
       const most = Math.max(2, ...all), by = step(most / 5);
       y = linear([0, most], [bottom, top]);
@@ -42,8 +42,8 @@ explore.add((() => {
     const wide = width >= 560, names = Object.keys(curves), straight = !curves.none;
     const of = (values, theory, low) => names.map((name) => ({ name, values: curves[name][values], theory: curves[name][theory], low }));
     const places = wide
-      ? [{ left: 44, right: width / 2 - 88 }, { left: width / 2 + 44, right: width - 84 }].map((p) => ({ ...p, top: 34, bottom: height - 42 }))
-      : [0, 1].map((k) => ({ left: 44, right: width - 84, top: 34 + (k * height) / 2, bottom: (height / 2) * (k + 1) - 42 }));
+      ? [{ left: 44, right: width / 2 - 88 }, { left: width / 2 + 44, right: width - 84 }].map((p) => ({ ...p, top: 48, bottom: height - 42 }))
+      : [0, 1].map((k) => ({ left: 44, right: width - 84, top: 48 + (k * height) / 2, bottom: (height / 2) * (k + 1) - 42 }));
     return panel(places[0], say("Forward: mean square of the stream"), of("M", "theory"), depth, straight) +
       panel(places[1], say("Backward: that of the gradient, top = 1"), of("delta", "back", true), depth, straight);
   }
@@ -52,23 +52,26 @@ explore.add((() => {
     const names = { none: "without a norm by %1 and %2 (theory %3)", pre: "with pre-norm by %1 and %2 (theory %3)", post: "with post-norm by %1 and %2 (theory %3)" };
     const each = Object.entries(curves).map(([norm, { M, delta, theory }]) =>
       say(names[norm], shown(M[depth] / M[0]), shown(delta[0]), shown(theory[depth] / M[0])));
-    return say("One network of %1 blocks, each branch times %2. The stream's mean square grows on its way up, and the gradient's on its way down, %3.", depth, shown(zeta), each.join(say("; ")));
+    return say("One network of %1 blocks, each branch times %2. The stream's mean square is multiplied on its way up, and the gradient's on its way down, %3.", depth, shown(zeta), each.join(say("; ")));
   }
 
+  const root = (depth) => Number((1 / Math.sqrt(depth)).toPrecision(4));
   const he = { depth: 40, zeta: 1 };
   return {
     name: "streams", title: "residual streams", height: [320, 560],
     controls: [
       { name: "kinds", kind: "choice", label: "Show", value: "all", options: { all: "all three", normed: "those with a norm" } },
+      { name: "rule", kind: "choice", label: "Branch factor", value: "free", options: { free: "*ζ* as set", root: "*ζ* = 1/√*d*" } },
       { name: "depth", kind: "slider", label: "Blocks *d*", low: 2, high: 48, step: 1, whole: true, value: he.depth },
-      { name: "zeta", kind: "slider", label: "Branch factor *ζ*", low: 0, high: 1.5, step: 0.01, value: he.zeta },
+      { name: "zeta", kind: "slider", label: "Branch factor *ζ*", low: 0, high: 1.5, step: 0.01, value: he.zeta, resets: { rule: "free" } },
       { name: "seed", kind: "seed", label: "Seed", value: 0 },
     ],
     presets: [
       ["40 blocks, He’s weights", {}], ["a sum: pre-norm alone grows", { kinds: "normed" }],
-      ["small branches, 1/√40", { zeta: 0.158 }], ["LayerScale 0.1", { zeta: 0.1 }],
+      ["small branches, *ζ* = 1/√*d*", { rule: "root", zeta: root(he.depth) }], ["LayerScale 0.1", { zeta: 0.1 }],
     ],
     compute, draw, words,
+    follow: ({ rule, depth }) => (rule === "root" ? { zeta: root(depth) } : {}),
     table: ({ depth, curves }) => ({
       caption: "Mean squares of the stream M and of the gradient δ² (top = 1), and theory",
       head: ["block", ...Object.keys(curves).flatMap((norm) => ["M", "theory", "δ²", "theory"].map((what) => say("%1: %2", say(NORMS[norm]), say(what))))],

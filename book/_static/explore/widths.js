@@ -40,11 +40,12 @@ explore.add((() => {
       out += text(between, rows[0], `×${shown(forward[t], digits)}`, { kind: "forward-text" });
       out += text(between, rows[1], `×${shown(backward[t], digits)}`, { kind: "backward-text" });
     }
+    out += text(4, 12, say("width (log scale)"), { anchor: "start" });
     n.forEach((width, t) => {
       out += rect(x(t) - 9, middle - half(width), 18, 2 * half(width), "unit");
       out += text(x(t), middle + half(width) + 14, width);
     });
-    out += text(4, rows[0], "*nγ*_in_", { anchor: "start", kind: "forward-text" }) + text(4, rows[1], "*nγ*_out_", { anchor: "start", kind: "backward-text" });
+    out += text(4, rows[0], "*n*_in_\u202f*γ*", { anchor: "start", kind: "forward-text" }) + text(4, rows[1], "*n*_out_\u202f*γ*", { anchor: "start", kind: "backward-text" });
     const powers = [...signal, ...gradient].map(Math.log10);
     const span = Math.max(2, Math.ceil(Math.max(...powers.map(Math.abs)) + 0.2)), ends = [-span, span];
     const y = log([10 ** -span, 10 ** span], [bottom, top]);
@@ -56,6 +57,9 @@ explore.add((() => {
     const last = signal[4], first = gradient[0];
     out += text(right + 26, clamp(y(last) + (y(last) > bottom - 18 ? -10 : 18), top + 12, bottom), `h: ${shown(last)}`, { anchor: "end", kind: "forward-text" });
     out += text(left + 4, clamp(y(first) + (y(first) > bottom - 18 ? -10 : 18), top + 12, bottom), `δ: ${shown(first)}`, { anchor: "start", kind: "backward-text" });
+    const [pair, back] = [signal[2], gradient[2]], upper = pair >= back ? -10 : 18; // one above its point, one below
+    out += text(x(2), clamp(y(pair) + upper, top + 12, bottom), `h: ${shown(pair)}`, { kind: "forward-text" });
+    out += text(x(2), clamp(y(back) + 8 - upper, top + 12, bottom), `δ: ${shown(back)}`, { kind: "backward-text" });
     n.forEach((_, t) => { out += text(x(t), size.height - 6, `*n*_${t}_`); });
     return out;
   }
@@ -63,8 +67,8 @@ explore.add((() => {
   const near = (values) => values.filter((v) => Math.abs(v - 1) < 0.005).length;
   function words({ forward, backward, signal, gradient }) {
     const both = forward.filter((f, t) => Math.abs(f - 1) < 0.005 && Math.abs(backward[t] - 1) < 0.005).length;
-    return say("Forward the variance is multiplied by %1, backward by %2. Of the four matrices %3 keep it forward, %4 backward, %5 both.",
-      shown(signal[4]), shown(gradient[0]), near(forward), near(backward), both);
+    return say("The first two matrices, a pair, multiply the variance by %1 forward and by %2 backward, all four by %3 and %4. Taken singly, %5 of the four keep it forward, %6 backward, %7 both.",
+      shown(signal[2]), shown(gradient[0] / gradient[2]), shown(signal[4]), shown(gradient[0]), near(forward), near(backward), both);
   }
 
   const slider = (t, value) => ({ name: `n${t}`, kind: "slider", label: say("Width %1", `*n*_${t}_`), low: LOW, high: HIGH, log: true, whole: true, value });

@@ -1,5 +1,5 @@
 /* The live figure: its settings, its drawing, its words. The numbers come from signal.js, the rest of a figure from explore/common.js.
-   Its page gives the preset, the menus' names, the ends of its sliders, and where the figure stands alone.
+   Its page gives the presets, the menus' names, the ends of its sliders, and where the figure stands alone.
 
    For tests and the curious, `liveFigures` holds an object for each figure of the page:
      state()      the settings           set({depth: 40})   changes some of them
@@ -8,7 +8,7 @@
      prediction() the same root mean squares by theory */
 "use strict";
 
-explore.add({ name: "live", of: ({ preset, menus, ends, alone }) => {
+explore.add({ name: "live", of: ({ preset, presets, menus, ends, alone }) => {
   const { say, shown, tag, line, rect, text, path, linear, log, step, multiples, decades, clamp, range } = explore;
   const BAND = { low: 1e-6, high: 1e3 }; // the lecture's band, in which a signal is safe
   const makeNet = liveSignal.netMaker();
@@ -108,7 +108,7 @@ explore.add({ name: "live", of: ({ preset, menus, ends, alone }) => {
   const slider = (name, label, more) => ({ name, kind: "slider", label, low: ends[name][0], high: ends[name][1], value: preset[name], ...more });
   const menu = (name, label, more) => ({ name, kind: "menu", label, options: menus[name], value: more?.whole ? Number(preset[name]) : preset[name], ...more });
   return {
-    title: "live figure", classes: ["live-figure", "ex-plot live-plot", "ex-words live-verdict"], height: [304, 256],
+    title: "live figure", classes: ["live-figure", "ex-plot live-plot", "ex-words live-verdict"], height: [304, 256], presets,
     legend: [["forward", "forward: *hᵗ*, bottom to top"], ["backward", "backward: *δᵗ*, top to bottom"], ["theory", "theory"]],
     controls: [
       slider("scale", "Weight scale *c*", { log: true, spoken: "%1 times" }), slider("depth", "Depth *d*", { step: 1, whole: true }),

@@ -13,6 +13,8 @@ to fill a screen or an ``<iframe>``.
 
     The signal in a ReLU network whose weights are all 0.1.
     ```
+
+``:presets:`` adds buttons, which change some of its settings: ``tanh, activation=tanh; half, scale=0.5``.
 """
 
 import json
@@ -82,6 +84,18 @@ def one_of(menu: dict[str, str]) -> Any:
     return lambda argument: directives.choice(argument, list(menu))
 
 
+def buttons(argument: str) -> list[tuple[str, dict[str, Any]]]:
+    """A converter for a directive's option: labels, each with the settings that it changes."""
+    found = []
+    for each in argument.split(";"):
+        label, _, settings = each.partition(",")
+        pairs = dict(setting.split("=") for setting in settings.split())
+        if not pairs.keys() <= PRESET.keys():
+            raise ValueError(f"expected settings of a live figure, got {settings.strip()}")
+        found.append((label.strip(), {key: LiveFigure.option_spec[key](value) for key, value in pairs.items()}))
+    return found
+
+
 class live_figure(explorable):
     """A live figure with its preset; its children are the caption."""
 
@@ -95,6 +109,7 @@ class LiveFigure(SphinxDirective):
         "depth": within(*DEPTHS, int),
         "scale": within(*SCALES, float),
         "seed": within(*SEEDS, int),
+        "presets": buttons,
         **{name: one_of(menu) for name, menu in MENUS.items()},
     }
 
@@ -112,7 +127,13 @@ class LiveFigure(SphinxDirective):
 def given(preset: dict[str, Any], alone: str) -> dict[str, Any]:
     """What the figure's script is told: ``alone`` is the page with nothing else on it."""
     settings = {name: preset[name] for name in PRESET}
-    return {"preset": settings, "menus": MENUS, "ends": {"depth": DEPTHS, "scale": SCALES}, "alone": alone}
+    return {
+        "preset": settings,
+        "presets": preset.get("presets", []),
+        "menus": MENUS,
+        "ends": {"depth": DEPTHS, "scale": SCALES},
+        "alone": alone,
+    }
 
 
 def page_alone(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
