@@ -33,11 +33,11 @@ help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 $(READY): requirements.txt book/_ext/bookext/run/environment.py
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 6))' 2> /dev/null || { echo 'There is no $(PYTHON) here, or a very old one; the book needs Python 3.11 or newer. Name another: make book PYTHON=python3.12' >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 6))' 2> /dev/null || { echo 'There is no $(or $(PYTHON),Python) here, or a very old one; the book needs Python 3.11 or newer. Name another: make book PYTHON=python3.12' >&2; exit 1; }
 	@"$(PYTHON)" book/_ext/bookext/run/environment.py
 
 # Only where one of them is not there.
-requirements.txt bench/requirements.txt book/_ext/bookext/run/environment.py:
+requirements.txt requirements.in bench/requirements.txt book/_ext/bookext/run/environment.py:
 	@echo '$@ is missing: git checkout $@ brings it back.' >&2; exit 1
 
 book: $(READY)  ## execute the chapters and build the site, strictly
@@ -57,7 +57,7 @@ stress: $(READY)  ## run what claims have no record of, with other seeds and con
 
 $(EXTRA)/ready: $(READY) bench/requirements.txt
 	@echo "Installing the libraries of bench/requirements.txt into $(EXTRA) (once)"
-	@rm -rf $(EXTRA) && $(PY) pip install --quiet --disable-pip-version-check --no-deps --target $(EXTRA) -r bench/requirements.txt
+	@rm -rf $(EXTRA) && $(BIN)/python book/_ext/bookext/run/environment.py $(EXTRA)
 	@touch $@
 
 extra: $(EXTRA)/ready  ## other people's libraries, for rehearse and bench, in a folder of their own
@@ -103,12 +103,12 @@ term: $(READY)  ## a new term's own numbers: make term SALT=2027-spring (instruc
 	@$(RUN) bookext.notebook.generator
 
 address: $(READY)  ## for a fork: make address URL=https://github.com/you/name [TAG=v0.1.0] [SITE=…] [AUTHOR=…]
-	@$(RUN) bookext.notebook.address "$$URL" $${TAG:+--tag "$$TAG"} $${SITE:+--site "$$SITE"} $${AUTHOR:+--author "$$AUTHOR"}
+	@$(RUN) bookext.notebook.address $${TAG:+--tag="$$TAG"} $${SITE:+--site="$$SITE"} $${AUTHOR:+--author="$$AUTHOR"} -- "$$URL"
 
 serve: book  ## show the site on http://127.0.0.1:8000 (PORT=… for another)
 	@$(RUN) bookext.run.serve '$(PORT)'
 
-pins: $(READY)  ## renew the pins of requirements.txt, as far as nothing blocks (PyTorch stays)
+pins: $(READY) requirements.in  ## renew the pins of requirements.txt, as far as nothing blocks (PyTorch stays)
 	@$(RUN) bookext.run.pins
 
 pdf: book  ## the book as one PDF, for A4 and for Letter, into _build/paper (needs Chromium)

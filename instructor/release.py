@@ -225,7 +225,7 @@ def main(arguments: list[str]) -> int:
                 page_of(master).write_text(release(master.read_text("utf8"), master.name), "utf8")
                 print(f"wrote {page_of(master).relative_to(ROOT)}")
         else:
-            print(__doc__)
+            print(f"{' '.join(arguments)}: expected nothing, --check, or --public and a new folder", file=sys.stderr)
             return 2
     except ReleaseError as error:
         print(error, file=sys.stderr)

@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 NEEDED = ("numpy", "torch", "sympy", "matplotlib", "IPython", "yaml", "markdown_it")
 if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
@@ -39,12 +39,15 @@ def secret_at(path: Path) -> bytes:
 
 
 def grade(args: argparse.Namespace) -> int:
+    batch.folder_of(args.homework)  # before a secret is made for it
     roster = read_roster(args.roster, args.id_column) if args.roster else None
     people, unmatched = collect(args.submissions, roster, args.pattern, args.homework)
     secret = secret_at(args.secret)
     assignment = batch.Assignment(args.homework, secret, salt=args.salt)
     if args.question and args.question not in (numbers := [q.number for q in assignment.questions]):
         raise ValueError(f"--question: expected one of {', '.join(numbers)}, got {args.question!r}")
+    if args.jobs < 1:
+        raise ValueError(f"--jobs: expected at least 1, got {args.jobs}")
     out = args.out or Path("grades") / args.homework
     out.mkdir(parents=True, exist_ok=True, mode=0o700)
     mine = batch.shard(people, args.shard)
@@ -182,8 +185,15 @@ COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], int], str, str]] = {
 }
 
 
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with an argument."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{message} ({self.prog} --help lists what there is)\n")
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m instructor.grading", description=__doc__)
+    parser = Parser(prog="python -m instructor.grading", description=__doc__)
     commands = parser.add_subparsers(required=True)
     for name, (run, what, options) in COMMANDS.items():
         command = commands.add_parser(name, help=what, description=what)
@@ -193,7 +203,13 @@ def main() -> int:
     args = parser.parse_args()
     try:
         return args.run(args)
-    except (ValueError, OSError, RuntimeError) as error:
+    except OSError as error:
+        print(
+            f"{error.filename}: {error.strerror}; look at the paths that you gave" if error.filename else error,
+            file=sys.stderr,
+        )
+        return 1
+    except (ValueError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 1
 

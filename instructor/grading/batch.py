@@ -36,13 +36,20 @@ from labs.homework import Homework
 Record = dict[str, Any]
 
 
+def folder_of(name: str, folder: Path | None = None) -> Path:
+    """Where a homework's master and hidden checks are; ValueError with the names of those there are."""
+    found = folder or ROOT / "instructor" / name
+    if not (found / "checks.py").is_file():
+        there = ", ".join(sorted(path.parent.name for path in found.parent.glob("hw*/checks.py")))
+        raise ValueError(f"{name}: no homework with hidden checks is called so; there are {there}")
+    return found
+
+
 class Assignment:
     """A homework's name, hidden checks, salt, and the instructor's secret; ValueError says what is missing."""
 
     def __init__(self, name: str, secret: bytes, folder: Path | None = None, salt: str = "") -> None:
-        self.folder = folder or ROOT / "instructor" / name
-        if not (self.folder / "checks.py").is_file():
-            raise ValueError(f"{name}: expected hidden checks in {self.folder / 'checks.py'}")
+        self.folder = folder_of(name, folder)
         spec = importlib.util.spec_from_file_location(f"checks_{name}", self.folder / "checks.py")
         assert spec and spec.loader
         self.module: ModuleType = importlib.util.module_from_spec(spec)

@@ -105,6 +105,8 @@ def table(path: Path) -> list[tuple[int, dict[str, str]]]:
 
 def read_roster(path: Path, column: str = "") -> list[Submission]:
     """The students of a CSV: ``id,name`` (and ``group``), or a gradebook's export; ValueError names what is wrong."""
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such file; --roster names a CSV of your students")
     rows = [{name: cell.strip() for name, cell in row.items()} for _, row in table(path)]
     columns = rows[0] if rows else {}
     known = next((name for name in ([column] if column else IDS) if name in columns), None)

@@ -150,7 +150,7 @@ def linear_gradients(student: Student, own: Homework, rng: np.random.Generator) 
 
 @question("3a", points=1, title="The accuracy of a deep sigmoid network", section=BOTTOM)
 def deep_accuracy(student: Student, own: Homework, rng: np.random.Generator) -> Iterator[Item]:
-    counts = [own.pick(f"images of {k}", range(30, 61)) for k in range(10)]
+    counts = [own.pick(f"images of {k}", range(20, 61)) for k in range(10)]
     counts[own.pick("commonest digit", range(10))] = own.pick("its images", range(80, 171))
     answer, right = student.value("deep_accuracy"), max(counts) / sum(counts)
     wrong = {
@@ -161,7 +161,7 @@ def deep_accuracy(student: Student, own: Homework, rng: np.random.Generator) -> 
             answer, 0.1, rtol=0, atol=0.025
         ),
     }
-    yield check(1, about(answer, right, rtol=0, atol=0.0005), "accuracy", wrong, expected=right, got=answer)
+    yield check(1, about(answer, right, rtol=0, atol=0.0002), "accuracy", wrong, expected=right, got=answer)
 
 
 @question("3b", points=1, title="How the images merge", section=BOTTOM)

@@ -132,6 +132,24 @@ def a_file_for_the_environment(copy: Copy) -> None:
     (copy.root / ".venv").write_text("")
 
 
+def a_site(copy: Copy) -> None:
+    """What a built book has at least, and a folder of programs without a browser."""
+    write("_build/html/index.html", b"")(copy)
+    write("_build/html/book/index.html", b"")(copy)
+    (copy.root / "bin").mkdir()
+
+
+def an_archive(copy: Copy) -> None:
+    """A download that broke off."""
+    a_site(copy)
+    write("archives/v1.0.0.tar.gz", b"\x1f\x8b\x08half of it")(copy)
+
+
+def submissions(copy: Copy) -> None:
+    write("in/s123.ipynb", b"{}")(copy)
+    write("../secret", b"made before")(copy)
+
+
 MAKE = "make --no-print-directory"
 ADDRESS = f"{MAKE} address URL=https://github.com/you/name"
 NOT_THERE = {
@@ -188,6 +206,22 @@ FAILURES: dict[str, tuple[Callable[[Copy], None], str, str, str]] = {
     "a program that is no Python": (not_ready, f"{MAKE} book PYTHON=/bin/ls", "no /bin/ls here", "PYTHON=python3.12"),
     "an address to compare with nothing": (nothing, ".ci/address", "name the repository", ".ci/address OWNER/NAME"),
     "a path for a chapter": (nothing, f"{MAKE} stress CHAPTER=../x", "../x", "make stress CHAPTER=03"),
+    # A third list, written down in the same way: what a stranger types, takes out or has not installed.
+    "a PDF of no book": (nothing, f"{MAKE} -o book pdf", "no built book", "make book builds it"),
+    "a PDF without a browser": (a_site, "PATH={bin} {python} -m bookext.pages.paper", "Chromium", "apt install chromium"),
+    "libraries without an index": (nothing, f"{MAKE} extra", "could not be installed", "The package index cannot be reached"),
+    "no list of libraries": (remove("bench/requirements.txt"), f"{MAKE} extra", "bench/requirements.txt is missing", "git checkout"),
+    "an option for an address": (nothing, f"{MAKE} address URL=--help", "--help", "https://github.com/you/name"),
+    "a tag like an option": (nothing, f"{ADDRESS} TAG=-v1", "'-v1'", "TAG=v1.0.0"),
+    "an account for an address": (nothing, f"{MAKE} address URL=https://github.com/you", "no repository on GitHub", "https://github.com/you/name"),
+    "no Python named": (not_ready, f"{MAKE} book PYTHON=", "no Python", "PYTHON=python3.12"),
+    "a part without chapters": (edit("_toc.yml", "      - file: book/homework/", "      # - file: book/homework/"), f"{MAKE} notebooks", "_toc.yml", "Homework"),
+    "a page that is not there to check": (nothing, "{python} -m bookext.check book/99-nothing.md", "book/99-nothing.md", "git status"),
+    "a page that is not there to convert": (nothing, "{python} -m bookext.notebook.generator book/99-nothing.md", "book/99-nothing.md", "git status"),
+    "an archive that is none": (an_archive, "{python} -m bookext.pages.versions _build/html archives", "v1.0.0.tar.gz", "run publish for the tag v1.0.0 again"),
+    "nothing to ask for": (remove("requirements.in"), f"{MAKE} pins", "requirements.in is missing", "git checkout requirements.in"),
+    "a cell that is not closed": (edit("book/01-chained-jacobians.md", "```{code-cell} ipython3\n", "````{code-cell} ipython3\n"), f"{MAKE} notebooks", "book/01-chained-jacobians.md:", "nothing closes this block"),
+    "a cell that is no Python": (edit("book/01-chained-jacobians.md", "import torch\n", "import torch as\n"), f"{MAKE} stress CHAPTER=01", "book/01-chained-jacobians.md:", "mend that line"),
     "a full disk": (nothing, f"{MAKE} notebooks FULL=yes", "File too large", "free some space"),
 }  # fmt: skip
 FOR_INSTRUCTORS: dict[str, tuple[Callable[[Copy], None], str, str, str]] = {
@@ -199,6 +233,14 @@ FOR_INSTRUCTORS: dict[str, tuple[Callable[[Copy], None], str, str, str]] = {
     "a file for the public tree": (write("../public", b""), "git init -q . && {python} -m instructor.release --public ../public", "/public: Not a directory", "move it away"),
     "no salt": (nothing, f"{MAKE} term", "SALT", "make term SALT=2027-spring"),
     "a salt with quotes": (nothing, f"{MAKE} term SALT='a\"b'", 'a"b', "make term SALT=2027-spring"),
+    "a roster that is not there": (submissions, "{python} -m instructor.grading grade hw1 in --roster roster.csv --secret ../secret", "roster.csv", "--roster"),
+    "a roster that is a folder": (submissions, "{python} -m instructor.grading grade hw1 in --roster in --secret ../secret", "in: ", "--roster"),
+    "a homework that is none": (submissions, "{python} -m instructor.grading grade hw9 in --secret ../secret", "hw9", "hw1, hw2, hw3, hw4, hw5"),
+    "per cent in words": (submissions, "{python} -m instructor.grading grade hw1 in --late-percent ten --secret ../secret", "--late-percent", "--help"),
+    "nobody side by side": (submissions, "{python} -m instructor.grading grade hw1 in --jobs 0 --secret ../secret", "--jobs", "1"),
+    "statistics of nobody": (nothing, "{python} -m instructor.grading plots hw1", "no record of a graded submission", "run `grade` first"),
+    "an autograder into no folder": (submissions, "{python} -m instructor.grading gradescope hw1 --out nowhere/hw1.zip --secret ../secret", "nowhere/hw1.zip", "look at the paths"),
+    "a release of another kind": (nothing, "{python} -m instructor.release --pubic ../public", "--pubic", "--public"),
     "a zip and no git": (nothing, "{python} -m instructor.release --public ../public", "no git repository", "git clone"),
     "git is not there": (write(".git/HEAD", b""), "PATH=/nowhere {python} -m instructor.release --public ../public", "git", "install git"),
 }  # fmt: skip
@@ -227,7 +269,9 @@ def test_a_failure_is_one_line(name, copy):
     limited = {"preexec_fn": small_files} if name == "a full disk" else {}
     env = {"PYTHONDONTWRITEBYTECODE": "1"} | (NOT_THERE if name.endswith("index") else {})
     python = f"'{copy.root / '.venv/bin/python'}'"
-    done = copy.run("sh", "-c", command.replace("{python}", python), env=env, **limited)
+    done = copy.run(
+        "sh", "-c", command.replace("{python}", python).replace("{bin}", f"'{copy.root / 'bin'}'"), env=env, **limited
+    )
     said = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith("make")]
     assert done.returncode != 0 and len(said) == 1, done.stderr
     assert thing in said[0] and remedy in said[0], said
@@ -240,6 +284,8 @@ def test_a_failure_is_one_line(name, copy):
         (FileNotFoundError(errno.ENOENT, "No such file", "git"), "There is no git (install git)."),
         (OSError(errno.ENOSPC, "No space left on device", f"{ROOT}/_build/a"), "_build/a: No space left on device (free some space"),
         (ModuleNotFoundError("No module named 'scipy'", name="scipy"), "scipy is missing in"),
+        (ModuleNotFoundError("No module named 'labs'", name="labs"), "There is no labs here (git checkout labs"),
+        (FileNotFoundError("There is no Chromium: apt install chromium"), "There is no Chromium: apt install chromium"),
         (ImportError("cannot import name 'a' from 'b'"), "rm -rf .venv && make book"),
         (MemoryError(), "close other programs"),
         (subprocess.CalledProcessError(1, ["node", "a.js"], stderr=b"at work\nno such file\n\n"), "node a.js failed: no such file"),

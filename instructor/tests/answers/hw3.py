@@ -164,6 +164,7 @@ def linear_gradients(W, x, delta_top):
     return gradients[:len(W)], gradients[len(W):]
 """),
     ("3a", 'deep_accuracy = np.max(counts) / np.sum(counts)'),
+    ("3a", 'deep_accuracy = round(max(counts) / sum(counts), 4)'),
     ("3b", 'spread_7 = np.float32(spread_1 * math.exp(6 * math.log(0.236)))'),
     ("3c", 'merged_from = math.ceil(1 + math.log(spread_1 * 2**24) / -math.log(keep))'),
     ("4a", """

@@ -48,7 +48,7 @@ def chromium() -> str:
     """The browser's command; ``FileNotFoundError`` says how to get one."""
     path = next((found for name in NAMES if (found := shutil.which(name))), None)
     if path is None:
-        raise FileNotFoundError("make pdf prints with Chromium, and there is none: apt install chromium")
+        raise FileNotFoundError("There is no Chromium, which prints the PDF: apt install chromium")
     return path
 
 
@@ -278,6 +278,8 @@ def write_pdf(site: Path, folder: Path, paper: str) -> Path:
 
 
 def main(papers: list[str]) -> int:
+    (BUILD / "html" / "index.html").stat()  # the book first, then what prints it
+    chromium()
     for paper in papers or PAPERS:
         pdf = write_pdf(BUILD / "html", FOLDER, paper)
         print(f"{pdf.relative_to(ROOT)}: {pdf.stat().st_size / 1e6:.1f} MB")

@@ -5,10 +5,17 @@ course that linked to a tagged version keeps its addresses. The publishing workf
 """
 
 import argparse
+import gzip
 import re
 import sys
 import tarfile
+import zlib
 from pathlib import Path
+
+
+class VersionError(ValueError):
+    """An archive that holds no version of the site."""
+
 
 TAG = re.compile(r"v[\w.-]+")
 
@@ -19,14 +26,20 @@ def keep_versions(site: Path, archives: Path) -> list[str]:
     for archive in sorted(archives.glob("*.tar.gz")):
         tag = archive.name.removesuffix(".tar.gz")
         if not TAG.fullmatch(tag):
-            raise ValueError(f"{archive}: expected a name such as v1.0.0.tar.gz")
+            raise VersionError(f"{archive}: expected a name such as v1.0.0.tar.gz")
         target = site / "versions" / tag
         target.mkdir(parents=True)
-        with tarfile.open(archive) as packed:
-            packed.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.0 to 3.11.3 have none
-            packed.extractall(target)
+        try:
+            with tarfile.open(archive) as packed:
+                packed.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.0 to 3.11.3 have none
+                packed.extractall(target)
+        except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+            said = str(error).splitlines()[0]
+            raise VersionError(
+                f"{archive}: it cannot be unpacked ({said}); run publish for the tag {tag} again, which makes it anew"
+            ) from None
         if not (target / "index.html").exists():
-            raise ValueError(f"{archive}: there is no index.html in it")
+            raise VersionError(f"{archive}: there is no index.html in it")
         tags.append(tag)
     if tags:
         items = "\n".join(f'<li><a href="{tag}/">{tag}</a></li>' for tag in reversed(tags))

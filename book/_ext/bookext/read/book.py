@@ -57,7 +57,11 @@ def config() -> dict[str, Any]:
 @lru_cache(maxsize=1)
 def contents() -> dict[str, Any]:
     """_toc.yml."""
-    return settings("_toc.yml", "root")
+    found = settings("_toc.yml", "root")
+    for part in found.get("parts") or []:
+        if not part.get("chapters"):
+            raise SettingsError(f"_toc.yml: the part {part.get('caption')} has no chapters: take it out, too")
+    return found
 
 
 @lru_cache(maxsize=64)
@@ -67,17 +71,37 @@ def front_matter(text: str) -> dict[str, Any]:
     return (yaml.safe_load(match[1]) or {}) if match else {}
 
 
+def left_open(text: str) -> int:
+    """The line of a cell or block of code that nothing closes, from 1; 0 where there is none.
+
+    >>> left_open("a\\n````{code-cell}\\nx\\n```\\n"), left_open("```\\nx\\n```\\n")
+    (2, 0)
+    """
+    opened, fence = 0, ""
+    for number, line in enumerate(text.splitlines(), 1):
+        marks = re.match(r"[ >]*(`{3,}|~{3,})(.*)", line)
+        if marks and not opened and "`" not in marks[2]:
+            opened, fence = number, marks[1]
+        elif marks and opened and marks[1].startswith(fence) and not marks[2].strip():
+            opened = 0
+    return opened
+
+
 def readable(page: Path) -> str:
-    """A page's text, of which UTF-8 and front matter have been looked at; raises ``SettingsError``."""
+    """A page's text, of which UTF-8, front matter and fences have been looked at; raises ``SettingsError``."""
     try:
         text = page.read_text("utf8")
         front_matter(text)
     except UnicodeDecodeError as error:
         raise SettingsError(f"{display_path(page)}: not written in UTF-8, at byte {error.start}; save it so") from None
     except yaml.YAMLError as error:
-        line = getattr(error, "problem_mark", None)
-        where = f":{line.line + 2}" if line else ""
+        mark = getattr(error, "problem_mark", None)
+        where = f":{mark.line + 2}" if mark else ""
         raise SettingsError(f"{display_path(page)}{where}: its front matter is no YAML; mend that line") from None
+    if line := left_open(text):
+        raise SettingsError(
+            f"{display_path(page)}:{line}: nothing closes this block; write as many ` behind its last line"
+        )
     return text
 
 

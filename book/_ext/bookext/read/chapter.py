@@ -159,7 +159,19 @@ def parse_chapter(text: str, path: Path) -> Chapter:
         cells.append(Cell(kind, node.source, line, section, dict(node.metadata)))
         if kind == "markdown":
             section = _read_markdown(cells[-1], name, equations, numbers)
+        else:
+            _look_at_python(cells[-1], name)
     return Chapter(path, text, front_matter(text), cells, equations, numbers)
+
+
+def _look_at_python(cell: Cell, name: str) -> None:
+    """Raise ``SourceError`` with the line that Python cannot read; lines for IPython alone are left out."""
+    lines = ["" if line.lstrip().startswith(("%", "!")) else line for line in cell.source.splitlines()]
+    try:
+        ast.parse("\n".join(lines))
+    except SyntaxError as error:
+        line = cell.line + (error.lineno or 1) - 1
+        raise SourceError(f"{name}:{line}: this is no Python ({error.msg}); mend that line") from None
 
 
 def _first_line(lines: list[str], start: int, source: str) -> int:

@@ -86,14 +86,18 @@ def one_line(module: str, error: BaseException) -> str:
     first = (str(error).strip().splitlines() or [""])[0]
     if isinstance(error, KeyboardInterrupt):
         return "Stopped. Run it again: what was finished is kept."
-    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] not in OURS:
+    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if package in OURS and not (ROOT / package).exists() and package != "bookext":
+        return f"There is no {package} here (git checkout {package} brings it back)."
+    if isinstance(error, ModuleNotFoundError) and package not in OURS:
         return f"The package {error.name} is missing in {sys.prefix} ({REINSTALL})."
     if isinstance(error, ImportError) and not isinstance(error, ModuleNotFoundError):
         return f"{first} (a package is broken: rm -rf .venv && make book installs all anew)."
     if isinstance(error, UnicodeDecodeError):
         return f"{last_path(error)}not written in UTF-8, at byte {error.start} (save it so in your editor)."
     if isinstance(error, OSError):
-        return of_the_machine(error) + "."
+        ours = isinstance(error, FileNotFoundError) and error.errno is None  # says itself what is missing
+        return first if ours else of_the_machine(error) + "."
     if isinstance(error, MemoryError):
         return "The memory is not enough (close other programs and run it again)."
     if isinstance(error, subprocess.CalledProcessError):

@@ -1,4 +1,5 @@
 """``.venv``, made by whatever Python there is: ``python3 book/_ext/bookext/run/environment.py``. ``make`` calls it when it is due.
+With a folder behind it, ``.venv`` installs other people's libraries there, for ``make extra``.
 
 Only the standard library is imported, and what an older Python cannot read is not written, so that it can say what it lacks.
 The environment finds the book by a path relative to itself: a folder that is copied or moved computes with its own ``labs``.
@@ -83,6 +84,14 @@ def works(minor: int) -> bool:
     return found.returncode == 0 and found.stdout.strip() == str(minor).encode()
 
 
+def extra(folder: str) -> None:
+    """The libraries of bench/requirements.txt, in a folder of their own."""
+    os.chdir(ROOT)
+    pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps"]
+    run("The libraries of bench/requirements.txt could not be installed.",
+        [*pip, "--target", folder, "-r", os.path.join("bench", "requirements.txt")])  # fmt: skip
+
+
 def main() -> None:
     """Make the environment, or complete it."""
     version = "{}.{}".format(*sys.version_info[:2])
@@ -114,6 +123,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     try:
-        main()
+        extra(sys.argv[1]) if sys.argv[1:] else main()
     except OSError as problem:
         stop("The environment could not be made.", str(problem))
