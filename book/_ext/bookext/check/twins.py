@@ -37,6 +37,7 @@ from bookext.read.blocks import (
 )
 from bookext.read.book import book_pages, display_path
 from bookext.read.chapter import NUM, Cell, parse_chapter
+from bookext.read.kept import of_page
 
 ROLE = re.compile(r"\{([\w:-]+)\}`([^`]+)`")
 CODE = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)")
@@ -51,6 +52,7 @@ COUNTED = {  # how English writes numbers in words
     "20": "twenty", "30": "thirty", "40": "forty", "50": "fifty", "60": "sixty", "80": "eighty", "90": "ninety",
     "100": "hundred hundredth", "1000": "thousand",
 }  # fmt: skip
+MACHINERY = [Path(__file__), *(Path(__file__).parents[1] / "read" / f"{name}.py" for name in ("blocks", "chapter"))]
 EXPLICIT = {"ref", "numref", "doc", "eq"}  # a text may stand before their target
 WORDED = {"labs-wheel"}  # has a text and no target
 
@@ -233,8 +235,14 @@ def missing_pages() -> list[Path]:
 
 
 def report(pages: list[Path] | None = None) -> list[str]:
-    """What is wrong in the twins of these pages, or of all."""
-    return [problem for page in (translated_pages() if pages is None else pages) for problem in problems(page)]
+    """What is wrong in the twins of these pages, or of all; a pair that is as it was is not compared again."""
+    return [problem for page in (translated_pages() if pages is None else pages) for problem in known_problems(page)]
+
+
+def known_problems(page: Path) -> list[str]:
+    """``problems``, from build to build."""
+    others = [translation_of(page), kept_of(page), CHINESE / "glossary.md", *MACHINERY]
+    return of_page("twins", page, others, lambda: problems(page))
 
 
 # ---- Keeping up with the English

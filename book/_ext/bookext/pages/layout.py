@@ -150,7 +150,7 @@ def runs(app: Sphinx) -> Iterator[dict[str, Any]]:
         record = cache.match_cache_notebook(notebook)
         page, seconds = app.env.path2doc(str(path)) or "", float(record.data["execution_seconds"])
         cells = sum(cell.cell_type == "code" for cell in notebook.cells)
-        ran = {"cells": cells, "seconds": seconds, "ran": f"{record.created:%Y-%m-%d %H:%M}"}
+        ran = {"cells": cells, "seconds": seconds, "ran": record.data["ran"]}
         yield {"page": page, "title": app.env.titles[page].astext(), **ran}
 
 

@@ -17,6 +17,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
 from bookext.check.ledger import ITEM, bound_names, counts, kind_of, used_names
+from bookext.check.results import AS_PRINTED, UNTRIED, results
 from bookext.read.blocks import translation_of
 from bookext.read.book import ROOT, executed_pages, numbered_chapters
 from bookext.read.chapter import ATTRIBUTES, TARGET, Chapter, Equation, Number, read_chapter
@@ -25,7 +26,7 @@ from bookext.read.labels import citation, cited, labels
 from bookext.read.plaintext import plain_number
 
 from .chinese import is_chinese, is_translated, say_there
-from .claims import AS_PRINTED, LEDGER, UNTRIED, claims_here, result_of
+from .claims import LEDGER, claims_here
 from .roles import chapter_url
 
 Row = Sequence[str | nodes.Node]
@@ -127,7 +128,7 @@ class LedgerDirective(SphinxDirective):
         return [name, kind, self.cells(chapter, cells), *shown, "; ".join(sources(chapter, equation))]
 
     def claim(self, chapter: Chapter, name: str, sentence: str, cell: int) -> Row:
-        stands_for, result = result_of(name)
+        stands_for, result = results()[name]
         said, _ = self.state.inline_text(sentence, self.lineno)
         stands_for, result = (self.say(text) if text in FIXED else text for text in (stands_for, result))
         return [nodes.inline("", "", *said, ids=[f"claim-{name}"]), stands_for, result, self.cells(chapter, [cell])]
@@ -217,7 +218,7 @@ def read_from(chapter: Chapter, twin: Chapter | None = None) -> tuple[object, ..
     equations = [(e.label, e.tex, e.section, sources(chapter, e)) for e in chapter.equations]
     numbers = [(c.literal, c.expression, c.tolerance, c.section) for c in chapter.numbers]
     cells = [(cell.source, cell.section, cell.metadata) for cell in chapter.code]
-    claims = [(claim, *result_of(claim[0])) for claim in claims_here(chapter, twin)]
+    claims = [(claim, *results()[claim[0]]) for claim in claims_here(chapter, twin)]
     told = twin and (twin.title, sections(chapter, twin))
     return chapter.title, told, chapter.front, equations, numbers, claims, cells
 

@@ -17,11 +17,14 @@ from pathlib import Path
 from docutils import nodes
 from sphinx.application import Sphinx
 
+from bookext.check import slices
 from bookext.check.slices import Names, names_of, only
 from bookext.notebook.wheel import FOLDER, wheel_name
 from bookext.read.book import ROOT, executed_pages
 from bookext.read.chapter import read_chapter
 from bookext.read.claims import statements
+from bookext.read.kept import of_page
+from bookext.read.uses import used_by
 
 from .chinese import is_chinese, say_there
 
@@ -86,7 +89,14 @@ def before(page: Path, index: int) -> list[ast.stmt]:
 
 @cache
 def offered(page: Path) -> dict[str, tuple[str, str]]:
-    """The cells of a page that are offered, by their number: their source, and what runs before it."""
+    """The cells of a page that are offered, by their number: their source, and what runs before it; kept from build to build."""
+    others = [Path(__file__), Path(slices.__file__), *used_by(page)]
+    return {
+        number: (told[0], told[1]) for number, told in of_page("proofs", page, others, lambda: _offered(page)).items()
+    }
+
+
+def _offered(page: Path) -> dict[str, tuple[str, str]]:
     found = {}
     for index, cell in enumerate(read_chapter(page).code):
         own, needed = [statement for statement, _ in parsed(page)[index]], before(page, index)

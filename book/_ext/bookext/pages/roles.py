@@ -10,20 +10,21 @@ from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
-from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxRole
 
 from bookext.check.ledger import bound_names, expression_names
 from bookext.notebook.wheel import FOLDER, wheel_name
-from bookext.read.book import ROOT, executed_pages, numbered_chapters
+from bookext.read.book import ROOT, book_pages, executed_pages, numbered_chapters
 from bookext.read.chapter import Chapter, parse_chapter, read_chapter
-from bookext.read.kept import cache_path
+from bookext.read.kept import cache_path, digest, files
 from bookext.read.numbers import with_numbers_cell
+from bookext.read.uses import made_with
 
 from .chinese import say_there
 
+DOCUMENTED = re.compile(r"^\.\. auto\w+:: labs", re.MULTILINE)
 ITEM = re.compile(r"l\d+")  # the anchor of an item of the lecture
 
 
@@ -140,13 +141,25 @@ def read_source(app: Sphinx, docname: str, source: list[str]) -> None:
     source[0] = with_numbers_cell(source[0], path)
 
 
-def settle_config(app: Sphinx, config: Config) -> None:
-    """Where the executed chapters are kept: it depends on ``labs`` and the pins, so _config.yml cannot say it."""
-    config.nb_execution_cache_path = str(cache_path())
+def find_outputs(app: Sphinx) -> None:
+    """Where the executed chapters are kept depends on ``labs`` and the pins: as a setting it would have every page read anew."""
+    env: Any = app.env
+    env.mystnb_config = env.mystnb_config.copy(execution_cache_path=str(cache_path()))
+
+
+def outdated(app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
+    """The pages whose outputs came from what has changed since: chapters, and those that document ``labs``."""
+    now = {env.path2doc(str(page)) or "": made_with(page) for page in executed_pages()}
+    told = [page for page in book_pages() if DOCUMENTED.search(page.read_text("utf8"))]
+    now |= {env.path2doc(str(page)) or "": digest(files("labs")) for page in told}
+    before: dict[str, str] = getattr(env, "made_with", {})
+    vars(env)["made_with"] = now
+    return [page for page, made in now.items() if page in env.found_docs and before.get(page) != made]
 
 
 def setup(app: Sphinx) -> None:
-    app.connect("config-inited", settle_config)
+    app.connect("builder-inited", find_outputs, priority=900)  # when myst-nb has read its settings
+    app.connect("env-get-outdated", outdated)
     app.connect("source-read", read_source)
     app.add_transform(LabelsFirst)
     app.add_config_value("type_pages", {}, "html")

@@ -143,7 +143,7 @@ def read_chapter(path: str | Path) -> Chapter:
     return parse_chapter(path.read_text("utf8"), path)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def parse_chapter(text: str, path: Path) -> Chapter:
     """As ``read_chapter``, for text that need not be on disk."""
     name = display_path(path)
@@ -207,7 +207,7 @@ def _read_markdown(cell: Cell, name: str, equations: list[Equation], numbers: li
     return section
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def _read_notebook(text: str) -> nbformat.NotebookNode:
     return myst_to_notebook(text, add_source_map=True)
 

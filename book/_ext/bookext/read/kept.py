@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable
 from functools import lru_cache
@@ -28,10 +29,16 @@ def remembered(name: str, key: str, compute: Callable[[], Any]) -> Any:
         found = compute()
         kept.parent.mkdir(parents=True, exist_ok=True)
         for older in kept.parent.glob(f"{name}-{'?' * len(key)}.json"):
-            older.unlink()
-        (whole := kept.with_suffix(".new")).write_text(json.dumps(found), "utf8")
+            older.unlink(missing_ok=True)  # the run for the other language may have been quicker
+        (whole := kept.with_suffix(f".{os.getpid()}")).write_text(json.dumps(found), "utf8")
         whole.replace(kept)  # a full disk leaves no half of it
     return json.loads(kept.read_text("utf8"))
+
+
+def of_page(what: str, page: Path, others: Iterable[Path], compute: Callable[[], Any]) -> Any:
+    """``remembered`` for a page of the book, while it, those of the other files that exist, and the pins are as they were."""
+    name = "-".join((what, *page.relative_to(ROOT / "book").with_suffix("").parts))
+    return remembered(name, digest([page, ROOT / "requirements.txt", *(p for p in others if p.exists())]), compute)
 
 
 def files(folder: str) -> list[Path]:
@@ -41,5 +48,9 @@ def files(folder: str) -> list[Path]:
 
 @lru_cache(maxsize=1)
 def cache_path() -> Path:
-    """The folder of outputs computed with this very ``labs``, these very pins and this environment."""
-    return BUILD / "cache" / digest([*files("labs"), ROOT / "requirements.txt", Path(__file__).with_name("machine.py")])
+    """The folder of outputs that hold with this very ``labs``, these very pins and this environment.
+
+    What of it was computed with an earlier ``labs`` was taken over (``run/execute``): its page uses nothing that has changed.
+    """
+    shapes = [Path(__file__).with_name(name) for name in ("machine.py", "uses.py")]
+    return BUILD / "cache" / digest([*files("labs"), ROOT / "requirements.txt", *shapes])
