@@ -1,8 +1,9 @@
 """Grading on many machines: Dask places the work, its workers grade, and this process reads, sends and writes the records.
 
-One submission is under way for each worker that may grade, so the memory of all is flat, and when a worker dies it is known
-which submission it had. That one goes to another worker; if it ends that one too, it is set aside for a person. A scheduler
-that comes back finds what is still to be done; records that stand are never graded again.
+Each worker that may grade has one submission under way and one more at hand, so the memory of all is flat and nobody waits for a
+letter. When a worker dies, both go to others, now without a neighbour: if one of them ends that worker too, it is known which,
+and it is set aside for a person. A scheduler that comes back finds what is still to be done; records that stand are never graded
+again.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from instructor.grading import batch, worker
 from instructor.grading.sandbox import ROOT
 
 TRIES = 2  # workers that a submission may cost
+AHEAD = 2  # submissions that a worker has: the one it grades, and the next
 PATIENCE = 600.0  # seconds without any worker, or without the scheduler
 GONE = (
     OSError,
@@ -252,7 +254,7 @@ class Batch:
         while True:
             team.look(now=not well)
             self.tier, well = team.tier, True
-            while len(self.running) < len(team.ready) and (task := self.next()):
+            while len(self.running) < len(team.ready) * self._each() and (task := self.next()):
                 self.running[self._send(client, task)] = task
             if self.running:
                 self.alone_since = time.monotonic()
@@ -265,6 +267,10 @@ class Batch:
                 self._wait_for_workers(team)
             else:
                 return
+
+    def _each(self) -> int:
+        """How many submissions a worker gets: one, as long as one of them has been there when a worker was lost."""
+        return 1 if any(self.losses[task.key] for task in (*self.again, *self.running.values())) else AHEAD
 
     def _send(self, client: Client, task: batch.Task) -> Future:
         name = f"grade-{uuid.uuid4().hex}"  # says nothing of the student
@@ -338,7 +344,13 @@ def _loopback(host: str) -> bool:
 @contextlib.contextmanager
 def local(count: int) -> Iterator[Callable[[], Client]]:
     """A scheduler and ``count`` workers on this machine, with certificates that end with them."""
-    quiet: dict[str, Any] = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
+    quiet: dict[str, Any] = {
+        "distributed.scheduler.http.routes": [],
+        "distributed.worker.http.routes": [],
+        "distributed.worker.profile.enabled": False,  # a hundred samples a second of what the worker's threads do
+        "distributed.admin.tick.interval": "1s",
+        "distributed.admin.system-monitor.interval": "5s",
+    }
     options: dict[str, Any] = {"n_workers": count, "threads_per_worker": 1, "security": True, "protocol": "tls://"}
     with dask.config.set(quiet), LocalCluster(host="127.0.0.1", dashboard_address="127.0.0.1:0", **options) as cluster:
         yield lambda: Client(cluster.scheduler_address, security=cluster.security)
