@@ -1,10 +1,10 @@
 """What became of each claim that the book decides, in words, for the site."""
 
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from bookext.read.book import ROOT, executed_pages
-from bookext.read.chapter import Chapter, read_chapter
+from bookext.read.chapter import Chapter, computing, read_chapter
 from bookext.read.claims import decisions_of
 from bookext.read.kept import of_page
 
@@ -45,11 +45,11 @@ def of_chapter(chapter: Chapter) -> dict[str, tuple[str, str]]:
 
 @cache
 def results() -> dict[str, tuple[str, str]]:
-    """Those of the book. Slicing every chapter takes seconds: a chapter that is as it was is not sliced again."""
+    """Those of the book. Slicing every chapter takes seconds: one whose cells are as they were is not sliced again."""
     found: dict[str, tuple[str, str]] = {}
     for chapter in map(read_chapter, executed_pages()):
         if decisions_of(chapter):
             others = [ROOT / file_of(number_of(chapter)), record_path(chapter), *MACHINERY]
-            kept = of_page("claims", chapter.path, others, lambda chapter=chapter: of_chapter(chapter))  # type: ignore[misc]
-            found = {name: tuple(said) for name, said in kept.items()} | found
+            kept = of_page("claims", chapter.path, computing(chapter), others, partial(of_chapter, chapter))
+            found = {name: (said[0], said[1]) for name, said in kept.items()} | found
     return found

@@ -242,7 +242,7 @@ def report(pages: list[Path] | None = None) -> list[str]:
 def known_problems(page: Path) -> list[str]:
     """``problems``, from build to build."""
     others = [translation_of(page), kept_of(page), CHINESE / "glossary.md", *MACHINERY]
-    return of_page("twins", page, others, lambda: problems(page))
+    return of_page("twins", page, page.read_text("utf8"), others, lambda: problems(page))
 
 
 # ---- Keeping up with the English

@@ -6,18 +6,21 @@ Everything is read from the chapters, the homework and the decks.
 """
 
 import re
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from bookext.notebook.wheel import FOLDER as WHEEL
-from bookext.read.book import ROOT, config, numbered_chapters
+from bookext.read.book import ROOT, book_pages, config, numbered_chapters
 from bookext.read.chapter import read_chapter
 from bookext.read.course import Section, Task, homework_pages, live_figures, questions, tasks_by_section
 from bookext.read.deck import Deck, deck_paths, read_deck
+from bookext.read.labels import labels
 from bookext.read.plaintext import tex_to_text
 
 from .decks import FOLDER
@@ -43,14 +46,13 @@ class DeckRole(SphinxRole):
 
 
 class Generated(SphinxDirective):
-    """A directive that writes MyST; it depends on everything that it reads."""
+    """A directive that writes MyST from chapters, homework and decks; its page is read anew when that comes out otherwise."""
 
-    def lines(self) -> list[str]:
+    @staticmethod
+    def lines() -> list[str]:
         raise NotImplementedError
 
     def run(self) -> list[nodes.Node]:
-        for path in [*numbered_chapters(), *homework_pages(), *deck_paths()]:
-            self.env.note_dependency(path.relative_to(ROOT).as_posix())
         made = nodes.container()
         self.state.nested_parse(StringList(self.lines(), self.env.docname), self.content_offset, made)
         return made.children
@@ -59,7 +61,8 @@ class Generated(SphinxDirective):
 class Decks(Generated):
     """``{decks}``: every deck, as a list."""
 
-    def lines(self) -> list[str]:
+    @staticmethod
+    def lines() -> list[str]:
         return [f"- {{deck}}`{path.stem}`" for path in deck_paths()]
 
 
@@ -71,7 +74,8 @@ def doc(page: Any) -> str:
 class ChapterPlan(Generated):
     """``{chapter-plan}``: a row for each chapter."""
 
-    def lines(self) -> list[str]:
+    @staticmethod
+    def lines() -> list[str]:
         after: dict[str, list[str]] = {}
         for homework in homework_pages():
             places = [
@@ -102,7 +106,8 @@ def task_link(task: Task) -> str:
 class QuestionBank(Generated):
     """``{question-bank}``: a table for each chapter."""
 
-    def lines(self) -> list[str]:
+    @staticmethod
+    def lines() -> list[str]:
         written: list[str] = []
         page = None
         for section, tasks in tasks_by_section().items():
@@ -118,10 +123,11 @@ class QuestionBank(Generated):
                     "| Section | Exercises | Homework |",
                     "|---|---|---|",
                 ]
-            written.append(self.row(section, tasks))
+            written.append(QuestionBank.row(section, tasks))
         return written
 
-    def row(self, section: Section, tasks: list[Task]) -> str:
+    @staticmethod
+    def row(section: Section, tasks: list[Task]) -> str:
         own = "; ".join(task_link(task) for task in tasks if not task.points) or "–"
         asked = "; ".join(f"{task.label.split('-')[1]}: {task_link(task)}" for task in tasks if task.points) or "–"
         name = next(name for name in section.names if not re.fullmatch(r"L\d+", name))
@@ -131,7 +137,8 @@ class QuestionBank(Generated):
 class Downloads(Generated):
     """``{downloads}``: what a version's release has, and the wheel."""
 
-    def lines(self) -> list[str]:
+    @staticmethod
+    def lines() -> list[str]:
         repository = config()["repository"]
         base = f"{repository['url'].rstrip('/')}/releases/download/{repository['branch']}"
         version = repository["branch"]
@@ -146,9 +153,23 @@ class Downloads(Generated):
         ]
 
 
+GENERATED = {"decks": Decks, "chapter-plan": ChapterPlan, "question-bank": QuestionBank, "downloads": Downloads}
+
+
+def outdated(app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
+    """The pages for which something comes out otherwise; prose that is edited changes none of it."""
+    texts = {name: Path(env.doc2path(name)).read_text("utf8") for name in env.found_docs}
+    used = {page: [name for name in GENERATED if f"{{{name}}}" in text] for page, text in texts.items()}
+    lines = {name: GENERATED[name].lines() for name in {name for names in used.values() for name in names}}
+    titles = [text for _, text, _ in labels().values()] + [read_chapter(page).title for page in book_pages()]
+    now = {page: [titles, *(lines[name] for name in names)] for page, names in used.items() if names}
+    before: dict[str, list[list[str]]] = getattr(env, "generated", {})
+    vars(env)["generated"] = now
+    return [page for page, said in now.items() if before.get(page) != said]
+
+
 def setup(app: Sphinx) -> None:
     app.add_role("deck", DeckRole())
-    app.add_directive("decks", Decks)
-    app.add_directive("chapter-plan", ChapterPlan)
-    app.add_directive("question-bank", QuestionBank)
-    app.add_directive("downloads", Downloads)
+    for name, directive in GENERATED.items():
+        app.add_directive(name, directive)
+    app.connect("env-get-outdated", outdated)

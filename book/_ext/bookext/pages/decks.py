@@ -29,7 +29,7 @@ from sphinx.util import logging
 from bookext.read.book import config, display_path, numbered_chapters
 from bookext.read.chapter import Chapter, read_chapter
 from bookext.read.deck import FORMULA, ROLE, Deck, Slide, deck_paths, faults, number_said, read_deck
-from bookext.read.kept import BUILD, remembered
+from bookext.read.kept import BUILD, digest, keep, pins, remembered, text_digest
 from bookext.read.labels import labels
 
 from .chinese import is_chinese
@@ -45,11 +45,17 @@ ALONE = re.compile(r"\{(equation|figure|table|poll|claim|erratum|live)\}`[^`]*`"
 HELD = re.compile("\ue000(\\d+)\ue001")
 MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
 LEDGER, ERRATA = "book/appendix/ledger.html", "book/appendix/errata.html"
+MARKED = "deck-markdown"
 EXTERNAL = re.compile(r"\w+:")
 
 
 class Missing(LookupError):
     """What a slide refers to and the book does not have."""
+
+
+def marked_key() -> str:
+    """What else than a text shapes its HTML."""
+    return text_digest(pins(), digest([Path(__file__)]))
 
 
 class Book:
@@ -58,6 +64,19 @@ class Book:
     def __init__(self, site: Path, macros: dict[str, str]) -> None:
         self.site, self.macros = site, macros
         self.texts: dict[str, str] = {}
+        self.known: dict[str, str] = remembered(MARKED, marked_key(), dict)
+        self.used: dict[str, str] = {}
+
+    def markdown(self, text: str) -> str:
+        """A text as HTML; most of what the decks take is Markdown, and most of it is as it was when they were written last."""
+        if text not in self.used:
+            self.used[text] = self.known.get(text) or MARKDOWN.render(text)
+        return self.used[text]
+
+    def keep_markdown(self) -> None:
+        """Keep what the decks have used, for the next build."""
+        if self.used != self.known:
+            keep(MARKED, marked_key(), self.used)
 
     def article(self, page: str) -> str:
         """The text of a page as it was written."""
@@ -149,7 +168,7 @@ class Writer:
         """Markdown with formulas and roles."""
         marked = ROLE.sub(self.inline, source)
         marked = FORMULA.sub(lambda found: self.hold(self.formula(found[1])), marked)
-        html = MARKDOWN.render(marked)
+        html = self.book.markdown(marked)
         html = re.sub("<p>(\ue000\\d+\ue001)</p>", r"\1", html)
         while HELD.search(html):
             html = HELD.sub(lambda found: self.held[int(found[1])], html)
@@ -362,6 +381,7 @@ def write_decks(site: Path) -> list[str]:
         html, faulty = deck_html(book, deck)
         wrong += faults(deck) + faulty
         (site / FOLDER / f"{deck.name}.html").write_text(html, "utf8")
+    book.keep_markdown()
     return wrong
 
 

@@ -1,9 +1,11 @@
 """The list of references: its labels are the words by which the text cites, and each leads back to where it is cited."""
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pybtex.plugin
 from docutils import nodes
 from pybtex.plugin import register_plugin
 from pybtex.style.formatting.plain import Style
@@ -77,6 +79,8 @@ def readable_defaults(
 
 
 def setup(app: Sphinx) -> None:
+    # It looks through every installed package each time that it wants one of its own parts, dozens of times a build.
+    pybtex.plugin._load_entry_point = cache(pybtex.plugin._load_entry_point)
     app.connect("env-updated", refresh_lists)
     app.connect("doctree-resolved", link_back)
     register_plugin("pybtex.style.formatting", "book", BookStyle)

@@ -25,6 +25,7 @@ from bookext.read.uses import made_with
 from .chinese import say_there
 
 DOCUMENTED = re.compile(r"^\.\. auto\w+:: labs", re.MULTILINE)
+TAKES, MINUTES = re.compile(r"[Ii]t takes about (\d+) minutes"), re.compile(r"\{minutes\}`([^`]*)`")
 ITEM = re.compile(r"l\d+")  # the anchor of an item of the lecture
 
 
@@ -102,14 +103,19 @@ class WheelRole(SphinxRole):
         return [nodes.reference(self.rawtext, self.text, refuri=uri, internal=True)], []
 
 
+def minutes_of(name: str) -> str:
+    """How long a chapter says that it takes; nothing where it does not."""
+    path = ROOT / "book" / f"{name}.md"
+    found = TAKES.search(path.read_text("utf8")) if path.exists() else None
+    return found[1] if found else ""
+
+
 class MinutesRole(SphinxRole):
     """``{minutes}`06-xavier```: how long a chapter says that it takes."""
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
-        found = re.search(r"[Ii]t takes about (\d+) minutes", read_chapter(ROOT / "book" / f"{self.text}.md").text)
-        if found:
-            self.env.note_dependency(f"book/{self.text}.md")
-            return [nodes.Text(found[1])], []
+        if found := minutes_of(self.text):
+            return [nodes.Text(found)], []
         message = f"book/{self.text}.md does not say 'It takes about … minutes'"
         return [], [self.inliner.reporter.error(message, line=self.lineno)]
 
@@ -148,13 +154,15 @@ def find_outputs(app: Sphinx) -> None:
 
 
 def outdated(app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
-    """The pages whose outputs came from what has changed since: chapters, and those that document ``labs``."""
+    """Pages whose outputs came from what has changed since, those that document ``labs``, and those that say how long another takes."""
     now = {env.path2doc(str(page)) or "": made_with(page) for page in executed_pages()}
     told = [page for page in book_pages() if DOCUMENTED.search(page.read_text("utf8"))]
     now |= {env.path2doc(str(page)) or "": digest(files("labs")) for page in told}
+    said = {page: "; ".join(map(minutes_of, MINUTES.findall(page.read_text("utf8")))) for page in book_pages()}
+    now |= {f"{env.path2doc(str(page))}#minutes": minutes for page, minutes in said.items() if minutes}
     before: dict[str, str] = getattr(env, "made_with", {})
     vars(env)["made_with"] = now
-    return [page for page, made in now.items() if page in env.found_docs and before.get(page) != made]
+    return [page.partition("#")[0] for page, made in now.items() if before.get(page) != made]
 
 
 def setup(app: Sphinx) -> None:

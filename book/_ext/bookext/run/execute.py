@@ -15,21 +15,25 @@ from pathlib import Path
 
 import nbformat
 from jupyter_cache import get_cache
-from jupyter_cache.base import CacheBundleIn, JupyterCacheAbstract
+from jupyter_cache.base import CacheBundleIn
+from jupyter_cache.cache.db import NbCacheRecord
+from jupyter_cache.cache.main import JupyterCacheBase
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellControlSignal, CellExecutionError, DeadKernelError
 
+from bookext.read import numbers
 from bookext.read.blocks import translation_of
 from bookext.read.book import config, display_path
 from bookext.read.chapter import Chapter, read_chapter
-from bookext.read.kept import BUILD, cache_path
+from bookext.read.kept import BUILD, cache_path, of_page
 from bookext.read.machine import workers
 from bookext.read.numbers import executed_notebook
 from bookext.read.uses import made_with
 
 from .kernels import ForkedKernelManager, start_server
 
+NUMBERS = Path(numbers.__file__)
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 WRONG = re.compile(r"^(?P<section>.*): the text says (?P<literal>.*), computed (?P<computed>.*)$", re.MULTILINE)
 
@@ -91,11 +95,10 @@ def execute_all(pages: list[Path]) -> list[str]:
     cache, older = get_cache(cache_path()), older_caches()
     waiting: dict[Path, nbformat.NotebookNode] = {}
     for page in pages:
-        notebook = executed_notebook(page)
-        if has(cache, notebook) or any(take_over(cache, other, page, notebook) for other in older):
+        if has(cache, page) or any(take_over(cache, other, page) for other in older):
             print(f"  {page.stem}: from the cache", flush=True)
         else:
-            waiting[page] = notebook
+            waiting[page] = executed_notebook(page)
     failures = []
     if forked := len(waiting) > 2:  # a fork server is worth its start where several kernels are wanted
         start_server()
@@ -120,27 +123,32 @@ def execute_all(pages: list[Path]) -> list[str]:
     return failures
 
 
-def has(cache: JupyterCacheAbstract, notebook: nbformat.NotebookNode) -> bool:
-    """Whether a notebook's outputs are in the cache."""
+def record_of(cache: JupyterCacheBase, page: Path) -> NbCacheRecord:
+    """The record of a page's outputs; ``KeyError`` where the cache has none."""
+    text = page.read_text("utf8")
+    key = of_page("key", page, text, [NUMBERS], lambda: cache.create_hashed_notebook(executed_notebook(page))[1])
+    return NbCacheRecord.record_from_hashkey(key, cache.db)
+
+
+def has(cache: JupyterCacheBase, page: Path) -> bool:
+    """Whether a page's outputs are in the cache."""
     try:
-        cache.match_cache_notebook(notebook)
+        record_of(cache, page)
     except KeyError:
         return False
     return True
 
 
-def older_caches() -> list[JupyterCacheAbstract]:
+def older_caches() -> list[JupyterCacheBase]:
     """What was computed with other versions of ``labs``, the newest first."""
     folders = sorted(cache_path().parent.iterdir(), key=lambda p: p.stat().st_mtime, reverse=True)
     return [get_cache(folder) for folder in folders if folder != cache_path()]
 
 
-def take_over(
-    cache: JupyterCacheAbstract, other: JupyterCacheAbstract, page: Path, notebook: nbformat.NotebookNode
-) -> bool:
+def take_over(cache: JupyterCacheBase, other: JupyterCacheBase, page: Path) -> bool:
     """Take a page's outputs from an older cache, if all that they came from is as it was; whether it did."""
     try:
-        record = other.match_cache_notebook(notebook)
+        record = record_of(other, page)
         if record.data.get("made_with") != made_with(page):
             return False
         ran = other.get_cache_bundle(record.pk).nb
@@ -151,19 +159,18 @@ def take_over(
     return True
 
 
-def lend_outputs(cache: JupyterCacheAbstract, pages: list[Path]) -> None:
+def lend_outputs(cache: JupyterCacheBase, pages: list[Path]) -> None:
     """Keep a page's outputs for its Chinese twin too: its cells compute the same (check/twins), and differ in their comments."""
     for page in pages:
         if translation_of(page).exists():
             lend(cache, page, translation_of(page))
 
 
-def lend(cache: JupyterCacheAbstract, page: Path, other: Path) -> None:
+def lend(cache: JupyterCacheBase, page: Path, other: Path) -> None:
     """Keep a page's outputs for another whose cells compute the same, unless it has some."""
-    twin = executed_notebook(other)
-    if has(cache, twin):
+    if has(cache, other):
         return
-    record = cache.match_cache_notebook(executed_notebook(page))
+    twin, record = executed_notebook(other), record_of(cache, page)
     ran = cache.get_cache_bundle(record.pk).nb
     code = ([cell for cell in notebook.cells if cell.cell_type == "code"] for notebook in (twin, ran))
     for cell, done in zip(*code, strict=True):
