@@ -48,8 +48,7 @@ def results() -> dict[str, tuple[str, str]]:
     """Those of the book. Slicing every chapter takes seconds: one whose cells are as they were is not sliced again."""
     found: dict[str, tuple[str, str]] = {}
     for chapter in map(read_chapter, executed_pages()):
-        if decisions_of(chapter):
-            others = [ROOT / file_of(number_of(chapter)), record_path(chapter), *MACHINERY]
-            kept = of_page("claims", chapter.path, computing(chapter), others, partial(of_chapter, chapter))
-            found = {name: (said[0], said[1]) for name, said in kept.items()} | found
+        others = [ROOT / file_of(number_of(chapter)), record_path(chapter), *MACHINERY]
+        kept = of_page("claims", chapter.path, computing(chapter), others, partial(of_chapter, chapter))
+        found = {name: (said[0], said[1]) for name, said in kept.items()} | found
     return found

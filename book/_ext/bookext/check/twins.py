@@ -89,13 +89,14 @@ def counted(english: str) -> set[str]:
 
 
 @lru_cache(maxsize=1)
-def glossary() -> list[tuple[re.Pattern[str], str, list[str]]]:
-    """The rows of the glossary: what finds the English term, the Chinese one, and words that are not used for it."""
+def glossary() -> list[tuple[str, re.Pattern[str], str, list[str]]]:
+    """The rows of the glossary: the English term, what finds it, the Chinese one, and words that are not used for it."""
     rows = re.findall(
         r"^\| ([^|]+?) \| ([^|]+?) \|([^|]*)\|$", (CHINESE / "glossary.md").read_text("utf8"), re.MULTILINE
     )
     return [
         (
+            english.lower(),
             re.compile(rf"(?<![\w-]){re.escape(english)}(?:e?[sd]|ing)?(?![\w-])", re.IGNORECASE),
             chinese,
             [w.strip() for w in other.split(",") if w.strip()],
@@ -107,8 +108,9 @@ def glossary() -> list[tuple[re.Pattern[str], str, list[str]]]:
 
 def terms(english: str, chinese: str) -> Iterator[str]:
     """Terms of the glossary that the Chinese has in other words."""
-    for finds, term, others in glossary():
-        if finds.search(english) and not any(word in chinese for word in term.split("、")):
+    lower = english.lower()
+    for written, finds, term, others in glossary():
+        if written in lower and finds.search(english) and not any(word in chinese for word in term.split("、")):
             yield f"{finds.pattern!r} in English, and no {term}: book/zh/glossary.md"
         yield from (
             f"{word}: the glossary has {term} for it" for word in others if word in chinese and word not in english

@@ -21,7 +21,7 @@ from bookext.check.results import AS_PRINTED, UNTRIED, results
 from bookext.read.blocks import translation_of
 from bookext.read.book import ROOT, executed_pages, numbered_chapters
 from bookext.read.chapter import ATTRIBUTES, TARGET, Chapter, Equation, Number, read_chapter
-from bookext.read.kept import digest, files, remembered
+from bookext.read.kept import digest, files, of_page, remembered, text_digest
 from bookext.read.labels import citation, cited, labels
 from bookext.read.plaintext import plain_number
 
@@ -32,6 +32,12 @@ from .roles import chapter_url
 Row = Sequence[str | nodes.Node]
 APPROXIMATE = re.compile(r"\\(?:approx|to|longrightarrow|propto)(?![a-z])")
 MEANINGS = "book/_ext/bookext/check/meanings"
+MACHINERY = [
+    *files("book/_ext/bookext/read"),
+    Path(__file__),
+    Path(__file__).with_name("claims.py"),
+    ROOT / "book/references.bib",
+]
 CELL = "cell\u00a0{number}"
 FIXED = {AS_PRINTED, UNTRIED}  # what a claim's row says without its conditions
 
@@ -223,11 +229,18 @@ def read_from(chapter: Chapter, twin: Chapter | None = None) -> tuple[object, ..
     return chapter.title, told, chapter.front, equations, numbers, claims, cells
 
 
+def read_of(chapter: Chapter, twin: Chapter | None) -> str:
+    """A hash of ``read_from``, kept while chapter, twin and results are as they were."""
+    text = "\0".join([chapter.text, twin.text if twin else "", repr(results())])
+    name = "ledger-zh" if twin else "ledger"
+    return of_page(name, chapter.path, text, MACHINERY, lambda: text_digest(repr(read_from(chapter, twin))))
+
+
 def outdated(app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
     """The pages with tables or totals, if what they are read from has changed; not at every change of a chapter's prose."""
     pages = [name for name in env.found_docs if "```{ledger" in Path(env.doc2path(name)).read_text("utf8")]
     chapters = [read_chapter(page) for page in executed_pages()] if pages else []
-    read = [read_from(chapter, twin_of(chapter) if is_chinese(app) else None) for chapter in chapters]
+    read = [read_of(chapter, twin_of(chapter) if is_chinese(app) else None) for chapter in chapters]
     seen = repr([tolerances(), *read]) if pages else ""
     if getattr(env, "ledger_read_from", None) == seen:
         return []
