@@ -24,7 +24,7 @@ from sphinx_exercise.nodes import exercise_enumerable_node, exercise_subtitle
 
 from bookext.read import plaintext
 from bookext.read.book import book_pages, parsed
-from bookext.read.kept import of_page
+from bookext.read.kept import of_page, text_digest
 from bookext.read.plaintext import tex_to_text
 
 from .folds import fold
@@ -244,7 +244,7 @@ def told_elsewhere(env: BuildEnvironment) -> str:
     """All that the entries of a page have from other pages, and their numbers."""
     labels, equations = env.get_domain("std").labels, env.get_domain("math").equations  # type: ignore[attr-defined]
     titles = {name: title.astext() for name, title in env.titles.items()}
-    return repr([labels, equations, titles, env.toc_secnumbers, env.toc_fignumbers])
+    return text_digest(repr([labels, equations, titles, env.toc_secnumbers, env.toc_fignumbers]))
 
 
 def known_entries(env: BuildEnvironment, docname: str, page: Path, about: str) -> list[Entry]:

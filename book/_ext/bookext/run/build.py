@@ -10,7 +10,7 @@ from importlib import import_module
 from filelock import FileLock, Timeout
 
 from bookext.check import twins
-from bookext.check.results import results
+from bookext.check.results import prepare
 from bookext.read.book import ROOT, config, contents, executed_pages, parsed
 from bookext.read.chapter import SourceError
 from bookext.read.kept import BUILD, cache_path, digest, files
@@ -96,7 +96,7 @@ def build() -> int:
     shutil.rmtree(SITE / "zh", ignore_errors=True)  # else the English run would take its pages for its own
     options = ["-n", "-W", "--keep-going", "-q", *everything]
     load_builder()
-    results()
+    prepare()
     other = chinese.begin(build_site, options)
     failed = build_site(options)
     if other:
