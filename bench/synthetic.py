@@ -48,6 +48,10 @@ class Renamer:
         """A chapter that claims nothing of the lecture a second time."""
         text = re.sub(r"^\(L\d+\)=\n(?:\n(?=\())?", "", text, flags=re.MULTILINE)
 
+        text = re.sub(
+            r"^\((\w+)\)=$", rf"(\1-copy{turn})=", text, flags=re.MULTILINE
+        )  # of one word: not to be found in prose
+
         def without(checks: re.Match[str]) -> str:
             kept = [name.strip() for name in checks[2].split(",") if not OF_THE_LECTURE.fullmatch(name.strip())]
             return f"{checks[1]}[{', '.join(kept)}]"
