@@ -18,7 +18,20 @@ from pathlib import Path
 from .table import PeerMissing, machine, shown
 
 RESULTS = Path(__file__).with_name("results.md")
-NAMES = ["book", "numerics", "monitor", "gpu", "cases", "models", "grading", "cluster", "site", "live", "colab"]
+NAMES = [
+    "book",
+    "growth",
+    "numerics",
+    "monitor",
+    "gpu",
+    "cases",
+    "models",
+    "grading",
+    "cluster",
+    "site",
+    "live",
+    "colab",
+]
 OPENING = """# Measured side by side
 
 Written by `make bench`. Each row compares with what a user would use instead, in the same run, in turns; a ratio below 1 is in our favour.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from bookext.check.results import results
 from bookext.pages import claims as marks
 from bookext.read.book import ROOT, book_pages, executed_pages
 from bookext.read.chapter import parse_chapter, read_chapter
@@ -71,7 +72,7 @@ def test_each_mark_leads_to_its_row(page):
     assert sorted(names) == sorted(claim.name for claim in claims_of(read_chapter(page)))
     assert "{claim}" not in shown.get_text()
     for name, link in zip(names, links, strict=True):
-        stands_for, result = marks.result_of(name)
+        stands_for, result = results()[name]
         assert link["title"] == result and link.get_text() == "✓tested"
         row = ledger.find(id=f"claim-{name}").find_parent("tr")
         assert [cell.get_text() for cell in row.find_all("td")][1:3] == [stands_for, result]

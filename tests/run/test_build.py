@@ -164,6 +164,38 @@ def test_build_cache_and_labs(book):
     assert code == 0 and "small: executed" in output and "labs says 42.25" in book.page
 
 
+@pytest.mark.slow
+def test_an_edit_of_labs_executes_and_rewrites_what_imports_it(book):
+    """Through another module too; what was computed before holds for the others, also when the edit is taken back."""
+    second = CHAPTER.replace("A small chapter", "Another").replace("there", "elsewhere")
+    second = second.replace("from labs import answer", "from labs.above import answer")
+    labs, toc = book.root / "labs", book.root / "_toc.yml"
+    before = toc.read_text("utf8")
+    toc.write_text(f"{before}- file: book/second\n", "utf8")
+    (book.root / "book" / "second.md").write_text(second, "utf8")
+    (labs / "above.py").write_text("from labs import below\n\n\ndef answer():\n    return below.ANSWER\n", "utf8")
+    below = labs / "below.py"
+    book.labs("return 42")
+    book.chapter(CHAPTER)
+    pages = [book.root / "_build" / "html" / "book" / f"{name}.html" for name in ("small", "second")]
+    try:
+        written = []
+        for value, done in (("42", "executed"), ("42.0", "executed"), ("42", "from the cache")):
+            below.write_text(f"ANSWER = {value}\n", "utf8")
+            code, output = book.build()
+            assert code == 0 and f"second: {done}" in output, output
+            assert f"labs says {value}\n" in pages[1].read_text("utf8")
+            written.append([page.stat().st_mtime_ns for page in pages])
+            if written[1:]:
+                assert "small: from the cache" in output
+        small, other = zip(*written, strict=True)
+        assert small[0] == small[1] == small[2] and other[0] < other[1] < other[2]
+    finally:
+        toc.write_text(before, "utf8")
+        for path in (book.root / "book" / "second.md", labs / "above.py", below):
+            path.unlink()
+
+
 CHINESE = (
     FRONT
     + """

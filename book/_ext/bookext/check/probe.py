@@ -18,8 +18,9 @@ from typing import Any
 
 from bookext.read.book import ROOT
 from bookext.read.chapter import Cell, Chapter, read_chapter
-from bookext.read.kept import cache_path, digest, remembered
+from bookext.read.kept import digest, remembered
 from bookext.read.machine import build_environment
+from bookext.read.uses import made_with
 
 Record = dict[str, Any]
 LIMIT = 170  # seconds a chapter
@@ -108,7 +109,7 @@ def probe(chapter: Chapter) -> Record:
             raise RuntimeError(f"{chapter.name}: {done.stderr.strip().splitlines()[-1]}")
         return json.loads(done.stdout.splitlines()[-1])
 
-    key = f"{cache_path().name}-{digest([chapter.path, Path(__file__)])}"
+    key = f"{made_with(chapter.path)}-{digest([chapter.path, Path(__file__)])}"
     return remembered(f"probe-{chapter.path.stem}", key, run)
 
 

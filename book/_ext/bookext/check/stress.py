@@ -101,7 +101,7 @@ def read_records(chapter: Chapter) -> dict[str, Any]:
     return _read(path, path.stat().st_mtime_ns) if path.exists() else {}
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def _read(path: Path, stamp: int) -> dict[str, Any]:
     return parsed(path, json.loads)
 

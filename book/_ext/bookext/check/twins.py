@@ -38,6 +38,7 @@ from bookext.read.blocks import (
 )
 from bookext.read.book import book_pages, display_path
 from bookext.read.chapter import NUM, Cell, parse_chapter
+from bookext.read.kept import of_page
 
 ROLE = re.compile(r"\{([\w:-]+)\}`([^`]+)`")
 CODE = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)")
@@ -52,6 +53,7 @@ COUNTED = {  # how English writes numbers in words
     "20": "twenty", "30": "thirty", "40": "forty", "50": "fifty", "60": "sixty", "80": "eighty", "90": "ninety",
     "100": "hundred hundredth", "1000": "thousand",
 }  # fmt: skip
+MACHINERY = [Path(__file__), *(Path(__file__).parents[1] / "read" / f"{name}.py" for name in ("blocks", "chapter"))]
 EXPLICIT = {"ref", "numref", "doc", "eq"}  # a text may stand before their target
 WORDED = {"labs-wheel"}  # has a text and no target
 
@@ -88,13 +90,14 @@ def counted(english: str) -> set[str]:
 
 
 @lru_cache(maxsize=1)
-def glossary() -> list[tuple[re.Pattern[str], str, list[str]]]:
-    """The rows of the glossary: what finds the English term, the Chinese one, and words that are not used for it."""
+def glossary() -> list[tuple[str, re.Pattern[str], str, list[str]]]:
+    """The rows of the glossary: the English term, what finds it, the Chinese one, and words that are not used for it."""
     rows = re.findall(
         r"^\| ([^|]+?) \| ([^|]+?) \|([^|]*)\|$", (CHINESE / "glossary.md").read_text("utf8"), re.MULTILINE
     )
     return [
         (
+            english.lower(),
             re.compile(rf"(?<![\w-]){re.escape(english)}(?:e?[sd]|ing)?(?![\w-])", re.IGNORECASE),
             chinese,
             [w.strip() for w in other.split(",") if w.strip()],
@@ -106,8 +109,9 @@ def glossary() -> list[tuple[re.Pattern[str], str, list[str]]]:
 
 def terms(english: str, chinese: str) -> Iterator[str]:
     """Terms of the glossary that the Chinese has in other words."""
-    for finds, term, others in glossary():
-        if finds.search(english) and not any(word in chinese for word in term.split("、")):
+    lower = english.lower()
+    for written, finds, term, others in glossary():
+        if written in lower and finds.search(english) and not any(word in chinese for word in term.split("、")):
             yield f"{finds.pattern!r} in English, and no {term}: book/zh/glossary.md"
         yield from (
             f"{word}: the glossary has {term} for it" for word in others if word in chinese and word not in english
@@ -234,8 +238,14 @@ def missing_pages() -> list[Path]:
 
 
 def report(pages: list[Path] | None = None) -> list[str]:
-    """What is wrong in the twins of these pages, or of all."""
-    return [problem for page in (translated_pages() if pages is None else pages) for problem in problems(page)]
+    """What is wrong in the twins of these pages, or of all; a pair that is as it was is not compared again."""
+    return [problem for page in (translated_pages() if pages is None else pages) for problem in known_problems(page)]
+
+
+def known_problems(page: Path) -> list[str]:
+    """``problems``, from build to build."""
+    others = [translation_of(page), kept_of(page), CHINESE / "glossary.md", *MACHINERY]
+    return of_page("twins", page, page.read_text("utf8"), others, lambda: problems(page))
 
 
 # ---- Keeping up with the English

@@ -1,7 +1,6 @@
 """Claims on the page: a mark behind the sentence that leads to the ledger's row, and what that row says."""
 
 import re
-from functools import cache
 from html import escape
 
 from docutils import nodes
@@ -9,32 +8,14 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxRole
 
-from bookext.check.conditions import conditions_of
-from bookext.check.slices import slice_of
-from bookext.check.stress import number_of, plan_of, read_records, together, words
+from bookext.check.results import results
 from bookext.read.book import book_pages
 from bookext.read.chapter import Chapter, read_chapter
-from bookext.read.claims import claims_of, deciding_pages, decisions_of
+from bookext.read.claims import claims_of, decisions_of
 
 from .chinese import say_there
 
 LEDGER = "book/appendix/ledger"
-AS_PRINTED, UNTRIED = "as printed", "not yet tried in other conditions"
-
-
-@cache
-def result_of(name: str) -> tuple[str, str]:
-    """For what a claim stands, and what became of it, in words."""
-    chapter, decision = deciding_pages()[name][0]
-    conditions = conditions_of(number_of(chapter))[0].get(name)
-    record = read_records(chapter).get(name)
-    if conditions is None:
-        return AS_PRINTED, UNTRIED
-    plan, _ = plan_of(slice_of(chapter, decision.cell), name, conditions)
-    stands_for = together([*plan.holds]) or AS_PRINTED
-    if conditions.share < 1:
-        stands_for += f", in {conditions.share:.0%} of the draws".replace("%", " %")
-    return stands_for, words(record, plan) if record else UNTRIED
 
 
 def claims_here(chapter: Chapter, twin: Chapter | None = None) -> list[tuple[str, str, int]]:
@@ -57,10 +38,10 @@ class ClaimRole(SphinxRole):
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         name = self.text.strip()
-        if name not in deciding_pages():
+        if name not in results():
             return [], [self.inliner.reporter.error(f"no assertion decides the claim {name}", line=self.lineno)]
         address = self.env.app.builder.get_relative_uri(self.env.docname, LEDGER)
-        link = f'<a href="{address}#claim-{name}" title="{escape(result_of(name)[1])}">'
+        link = f'<a href="{address}#claim-{name}" title="{escape(results()[name][1])}">'
         mark = (
             '<span aria-hidden="true">✓</span><span class="unseen">'
             + say_there(self.env.app, self.env.docname, "tested")
@@ -80,10 +61,7 @@ def close_up(app: Sphinx, doctree: nodes.document) -> None:
 def outdated(app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
     """The pages with a mark whose title has changed."""
     names = {page: [claim.name for claim in claims_of(read_chapter(page))] for page in book_pages()}
-    known = deciding_pages()
-    shown = {
-        env.path2doc(str(p)): repr([result_of(n) for n in some if n in known]) for p, some in names.items() if some
-    }
+    shown = {env.path2doc(str(p)): repr([results().get(n) for n in some]) for p, some in names.items() if some}
     before: dict[str | None, str] = getattr(env, "claims_shown", {})
     vars(env)["claims_shown"] = shown
     return [page for page, titles in shown.items() if page in env.found_docs and before.get(page) != titles]

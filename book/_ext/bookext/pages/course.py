@@ -6,17 +6,18 @@ Everything is read from the chapters, the homework and the decks.
 """
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from bookext.notebook.wheel import FOLDER as WHEEL
-from bookext.read.blocks import translation_of
-from bookext.read.book import ROOT, config, numbered_chapters
+from bookext.read.book import ROOT, book_pages, config, numbered_chapters
 from bookext.read.chapter import read_chapter
 from bookext.read.course import (
     Section,
@@ -28,6 +29,7 @@ from bookext.read.course import (
     tasks_by_section,
 )
 from bookext.read.deck import Deck, deck_paths, read_deck
+from bookext.read.labels import labels
 from bookext.read.plaintext import tex_to_text
 
 from .chinese import is_translated, say_there
@@ -54,36 +56,45 @@ class DeckRole(SphinxRole):
         return [link, nodes.Text(told.format(minutes=deck.minutes, slides=len(deck.slides)))], []
 
 
-class Generated(SphinxDirective):
-    """A directive that writes MyST in the language of its page; it depends on everything that it reads."""
+@dataclass(frozen=True)
+class Page:
+    """A page, in whose language something is written."""
+
+    app: Sphinx
+    name: str
 
     def say(self, text: str) -> str:
-        return say_there(self.env.app, self.env.docname, text)
+        return say_there(self.app, self.name, text)
 
     def called(self, name: str, title: str) -> str:
-        """The title of a task or a chapter, in the language of the page."""
-        return chinese_titles().get(name, title) if is_translated(self.env.app, self.env.docname) else title
+        """The title of a task or a chapter."""
+        return chinese_titles().get(name, title) if is_translated(self.app, self.name) else title
 
     def row_of(self, *cells: str) -> list[str]:
         """The head of a table."""
         return [f"| {' | '.join(map(self.say, cells))} |", "|---" * len(cells) + "|"]
 
-    def lines(self) -> list[str]:
+
+class Generated(SphinxDirective):
+    """A directive that writes MyST from chapters, homework and decks; its page is read anew when that comes out otherwise."""
+
+    @staticmethod
+    def lines(page: Page) -> list[str]:
         raise NotImplementedError
 
     def run(self) -> list[nodes.Node]:
-        pages = [*numbered_chapters(), *homework_pages()]
-        for path in [*pages, *filter(Path.exists, map(translation_of, pages)), *deck_paths()]:
-            self.env.note_dependency(path.relative_to(ROOT).as_posix())
         made = nodes.container()
-        self.state.nested_parse(StringList(self.lines(), self.env.docname), self.content_offset, made)
+        self.state.nested_parse(
+            StringList(self.lines(Page(self.env.app, self.env.docname)), self.env.docname), self.content_offset, made
+        )
         return made.children
 
 
 class Decks(Generated):
     """``{decks}``: every deck, as a list."""
 
-    def lines(self) -> list[str]:
+    @staticmethod
+    def lines(page: Page) -> list[str]:
         return [f"- {{deck}}`{path.stem}`" for path in deck_paths()]
 
 
@@ -95,7 +106,8 @@ def doc(page: Any) -> str:
 class ChapterPlan(Generated):
     """``{chapter-plan}``: a row for each chapter."""
 
-    def lines(self) -> list[str]:
+    @staticmethod
+    def lines(page: Page) -> list[str]:
         after: dict[str, list[str]] = {}
         for homework in homework_pages():
             places = [
@@ -104,18 +116,18 @@ class ChapterPlan(Generated):
                 for task in tasks
                 if task in questions(homework)
             ]
-            last = max(places, key=lambda page: numbered_chapters()[page])
+            last = max(places, key=lambda chapter: numbered_chapters()[chapter])
             after.setdefault(last.stem, []).append(f"{{doc}}`{doc(homework)}`")
-        rows = self.row_of("Session", "Slides", "Read", "Live", "Homework, after it")
-        for page, number in numbered_chapters().items():
-            deck = f"{{deck}}`{page.stem}`" if deck_of(page.stem) else "–"
-            minutes = re.search(r"takes about (\d+) minutes", read_chapter(page).text)
-            read = f"{{doc}}`{doc(page)}`" + (
-                self.say(", {minutes} minutes").format(minutes=minutes[1]) if minutes else ""
+        rows = page.row_of("Session", "Slides", "Read", "Live", "Homework, after it")
+        for chapter, number in numbered_chapters().items():
+            deck = f"{{deck}}`{chapter.stem}`" if deck_of(chapter.stem) else "–"
+            minutes = re.search(r"takes about (\d+) minutes", read_chapter(chapter).text)
+            read = f"{{doc}}`{doc(chapter)}`" + (
+                page.say(", {minutes} minutes").format(minutes=minutes[1]) if minutes else ""
             )
-            live = self.say(", ").join(f"{{ref}}`{self.say('the figure')} <{name}>`" for name in live_figures(page))
+            live = page.say(", ").join(f"{{ref}}`{page.say('the figure')} <{name}>`" for name in live_figures(chapter))
             rows.append(
-                f"| {number} | {deck} | {read} | {live or '–'} | {self.say(', ').join(after.get(page.stem, [])) or '–'} |"
+                f"| {number} | {deck} | {read} | {live or '–'} | {page.say(', ').join(after.get(chapter.stem, [])) or '–'} |"
             )
         return rows
 
@@ -123,37 +135,40 @@ class ChapterPlan(Generated):
 class QuestionBank(Generated):
     """``{question-bank}``: a table for each chapter."""
 
-    def lines(self) -> list[str]:
+    @staticmethod
+    def lines(page: Page) -> list[str]:
         written: list[str] = []
-        page = None
+        current = None
         for section, tasks in tasks_by_section().items():
             if not tasks:
                 continue
-            if section.page != page:
-                page = section.page
-                title = re.sub(r"\$", "", self.called(page.stem, read_chapter(page).title))
-                chapter = self.say("Chapter {number}: {title}").format(number=numbered_chapters()[page], title=title)
+            if section.page != current:
+                current = section.page
+                title = re.sub(r"\$", "", page.called(current.stem, read_chapter(current).title))
+                chapter = page.say("Chapter {number}: {title}").format(number=numbered_chapters()[current], title=title)
                 written += [
                     "",
                     f"**{chapter}**",
                     "",
-                    *self.row_of("Section", "Exercises", "Homework"),
+                    *page.row_of("Section", "Exercises", "Homework"),
                 ]
-            written.append(self.row(section, tasks))
+            written.append(QuestionBank.row(page, section, tasks))
         return written
 
-    def link(self, task: Task) -> str:
+    @staticmethod
+    def link(page: Page, task: Task) -> str:
         """A task as it stands in the bank."""
-        points = self.say(", {points} points").format(points=task.points) if task.points else ""
-        title = re.sub(r"\$([^$]*)\$", lambda m: tex_to_text(m[1]), self.called(task.label, task.title)).replace(
+        points = page.say(", {points} points").format(points=task.points) if task.points else ""
+        title = re.sub(r"\$([^$]*)\$", lambda m: tex_to_text(m[1]), page.called(task.label, task.title)).replace(
             "`", ""
         )
-        where = f"{task.label.split('-')[1]}{self.say(': ')}" if task.points else ""
+        where = f"{task.label.split('-')[1]}{page.say(': ')}" if task.points else ""
         return f"{where}{{ref}}`{title} <{task.label}>`{points}"
 
-    def row(self, section: Section, tasks: list[Task]) -> str:
-        own = self.say("; ").join(self.link(task) for task in tasks if not task.points) or "–"
-        asked = self.say("; ").join(self.link(task) for task in tasks if task.points) or "–"
+    @staticmethod
+    def row(page: Page, section: Section, tasks: list[Task]) -> str:
+        own = page.say("; ").join(QuestionBank.link(page, task) for task in tasks if not task.points) or "–"
+        asked = page.say("; ").join(QuestionBank.link(page, task) for task in tasks if task.points) or "–"
         name = next(name for name in section.names if not re.fullmatch(r"L\d+", name))
         return f"| {{ref}}`{name}` | {own} | {asked} |"
 
@@ -161,7 +176,8 @@ class QuestionBank(Generated):
 class Downloads(Generated):
     """``{downloads}``: what a version's release has, and the wheel."""
 
-    def lines(self) -> list[str]:
+    @staticmethod
+    def lines(page: Page) -> list[str]:
         repository = config()["repository"]
         base = f"{repository['url'].rstrip('/')}/releases/download/{repository['branch']}"
         version = repository["branch"]
@@ -171,14 +187,32 @@ class Downloads(Generated):
             "The book as an EPUB": "numerical-stability.epub",
             "The offline copy: site, slides, notebooks, `labs`": f"numerical-stability-{version}-offline.zip",
         }
-        return [f"- [{self.say(title)}]({base}/{name})" for title, name in files.items()] + [
-            f"- {{labs-wheel}}`{self.say('The wheel of labs')}`{self.say(', in the folder `{folder}` of the site').format(folder=WHEEL)}"
+        return [f"- [{page.say(title)}]({base}/{name})" for title, name in files.items()] + [
+            f"- {{labs-wheel}}`{page.say('The wheel of labs')}`{page.say(', in the folder `{folder}` of the site').format(folder=WHEEL)}"
         ]
+
+
+GENERATED = {"decks": Decks, "chapter-plan": ChapterPlan, "question-bank": QuestionBank, "downloads": Downloads}
+
+
+def outdated(app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
+    """The pages for which something comes out otherwise; prose that is edited changes none of it."""
+    texts = {name: Path(env.doc2path(name)).read_text("utf8") for name in env.found_docs}
+    used = {page: [name for name in GENERATED if f"{{{name}}}" in text] for page, text in texts.items()}
+    titles = [text for _, text, _ in labels().values()] + [read_chapter(page).title for page in book_pages()]
+    titles += chinese_titles().values()
+    now = {
+        page: [titles, *(GENERATED[name].lines(Page(app, page)) for name in names)]
+        for page, names in used.items()
+        if names
+    }
+    before: dict[str, list[list[str]]] = getattr(env, "generated", {})
+    vars(env)["generated"] = now
+    return [page for page, said in now.items() if before.get(page) != said]
 
 
 def setup(app: Sphinx) -> None:
     app.add_role("deck", DeckRole())
-    app.add_directive("decks", Decks)
-    app.add_directive("chapter-plan", ChapterPlan)
-    app.add_directive("question-bank", QuestionBank)
-    app.add_directive("downloads", Downloads)
+    for name, directive in GENERATED.items():
+        app.add_directive(name, directive)
+    app.connect("env-get-outdated", outdated)

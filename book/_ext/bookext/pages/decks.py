@@ -19,6 +19,7 @@ from functools import lru_cache
 from html import escape
 from pathlib import Path
 from posixpath import dirname, join, normpath
+from typing import Any
 from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, Template
@@ -26,17 +27,18 @@ from markdown_it import MarkdownIt
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
-from bookext.read.book import config, display_path, numbered_chapters
+from bookext.read import deck as reading
+from bookext.read.book import ROOT, book_pages, config, display_path, numbered_chapters
 from bookext.read.chapter import Chapter, read_chapter
 from bookext.read.deck import FORMULA, ROLE, Deck, Slide, deck_paths, faults, number_said, read_deck
-from bookext.read.kept import BUILD, remembered
+from bookext.read.kept import BUILD, digest, keep, pins, remembered, text_digest
 from bookext.read.labels import labels
 
 from .chinese import is_chinese
 from .finish import LETTERS
 from .live import PAGE as LIVE
 from .live import PRESET
-from .math import KATEX, RENDERED, render
+from .math import KATEX, RENDERED, SCRIPT, render
 from .previews import ARTICLE, end_of, page_name
 
 LOGGER = logging.getLogger(__name__)
@@ -45,11 +47,19 @@ ALONE = re.compile(r"\{(equation|figure|table|poll|claim|erratum|live)\}`[^`]*`"
 HELD = re.compile("\ue000(\\d+)\ue001")
 MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
 LEDGER, ERRATA = "book/appendix/ledger.html", "book/appendix/errata.html"
+MARKED = "deck-markdown"
+MACHINERY = [Path(reading.__file__), THEME / "deck.html", KATEX.with_name("VERSION"), SCRIPT]
+MACHINERY += [Path(__file__).with_name(f"{name}.py") for name in ("decks", "finish", "live", "math", "previews")]
 EXTERNAL = re.compile(r"\w+:")
 
 
 class Missing(LookupError):
     """What a slide refers to and the book does not have."""
+
+
+def marked_key() -> str:
+    """What else than a text shapes its HTML."""
+    return text_digest(pins(), digest([Path(__file__)]))
 
 
 class Book:
@@ -58,6 +68,19 @@ class Book:
     def __init__(self, site: Path, macros: dict[str, str]) -> None:
         self.site, self.macros = site, macros
         self.texts: dict[str, str] = {}
+        self.known: dict[str, str] = remembered(MARKED, marked_key(), dict)
+        self.used: dict[str, str] = {}
+
+    def markdown(self, text: str) -> str:
+        """A text as HTML; most of what the decks take is Markdown, and most of it is as it was when they were written last."""
+        if text not in self.used:
+            self.used[text] = self.known.get(text) or MARKDOWN.render(text)
+        return self.used[text]
+
+    def keep_markdown(self) -> None:
+        """Keep what the decks have used, for the next build."""
+        if self.used.keys() - self.known.keys():
+            keep(MARKED, marked_key(), self.known | self.used)
 
     def article(self, page: str) -> str:
         """The text of a page as it was written."""
@@ -149,7 +172,7 @@ class Writer:
         """Markdown with formulas and roles."""
         marked = ROLE.sub(self.inline, source)
         marked = FORMULA.sub(lambda found: self.hold(self.formula(found[1])), marked)
-        html = MARKDOWN.render(marked)
+        html = self.book.markdown(marked)
         html = re.sub("<p>(\ue000\\d+\ue001)</p>", r"\1", html)
         while HELD.search(html):
             html = HELD.sub(lambda found: self.held[int(found[1])], html)
@@ -351,6 +374,35 @@ def deck_html(book: Book, deck: Deck) -> tuple[str, list[str]]:
     return page, wrong
 
 
+def shown_by_chapters() -> str:
+    """What a slide may show of any chapter: its numbers, its live figures."""
+    chapters = [read_chapter(path) for path in numbered_chapters()]
+    return repr(
+        [
+            (c.title, LIVE_FIGURE.findall(c.text), [(n.section, n.literal, n.expression) for n in c.numbers])
+            for c in chapters
+        ]
+    )
+
+
+def known_deck(book: Book, deck: Deck, common: str) -> tuple[str, list[str]]:
+    """A deck's page and what is wrong with it, as they were while the pages that it names a place of are as they were."""
+    text = deck.path.read_text("utf8") + "".join(
+        f"{' '.join(s.sources)}\n{s.title}\n{s.body}\n{s.notes}" for s in deck.slides
+    )
+    paths = {labels()[word][0] for word in set(re.findall(r"[\w:.-]+", text)) if word in labels()}
+    names = sorted({page_name(path) for path in paths} | {LEDGER, ERRATA} & {page_name(path) for path in book_pages()})
+    sources = [path.read_text("utf8") for path in sorted({*paths, ROOT / "book/notation.md"}) if path.exists()]
+    key = text_digest(common, text, *names, *map(book.article, names), *sources)
+
+    def made() -> list[Any]:
+        html, faulty = deck_html(book, deck)
+        return [html, faults(deck) + faulty]
+
+    html, wrong = remembered(f"deck-{deck.name}", key, made)
+    return html, wrong
+
+
 def write_decks(site: Path) -> list[str]:
     """Write every deck into a built site; what is wrong with them, each with its file and line."""
     macros = config()["sphinx"]["config"]["book_macros"]
@@ -358,10 +410,12 @@ def write_decks(site: Path) -> list[str]:
     (site / FOLDER).mkdir(exist_ok=True)
     decks = [read_deck(path) for path in deck_paths()]
     prerender(decks, macros)
+    common = text_digest(repr(labels()), shown_by_chapters(), json.dumps(macros), digest([*deck_paths(), *MACHINERY]))
     for deck in decks:
-        html, faulty = deck_html(book, deck)
-        wrong += faults(deck) + faulty
+        html, faulty = known_deck(book, deck, common)
+        wrong += faulty
         (site / FOLDER / f"{deck.name}.html").write_text(html, "utf8")
+    book.keep_markdown()
     return wrong
 
 

@@ -28,8 +28,8 @@ from sphinx.util.docutils import SphinxDirective
 
 from bookext.read.book import ROOT
 from bookext.read.kept import cache_path
-from bookext.read.numbers import executed_notebook
 from bookext.read.words import catalogue
+from bookext.run.execute import record_of
 
 from .chinese import is_translated
 
@@ -71,8 +71,8 @@ def in_node(explorable: str, expression: str, **given: Any) -> str:
 @cache
 def outputs(name: str) -> list[Any]:
     """What the cells of its chapter gave when they were executed."""
-    kept, notebook = get_cache(cache_path()), executed_notebook(ROOT / "book" / COMPUTED[name])
-    executed = kept.get_cache_bundle(kept.match_cache_notebook(notebook).pk).nb
+    kept = get_cache(cache_path())
+    executed = kept.get_cache_bundle(record_of(kept, ROOT / "book" / COMPUTED[name]).pk).nb
     return [output for cell in executed.cells for output in cell.get("outputs", ())]
 
 

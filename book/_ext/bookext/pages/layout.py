@@ -22,9 +22,10 @@ from sphinx.environment.adapters.toctree import document_toc
 from bookext.notebook.address import issues_link, report_link, source_link
 from bookext.read.book import ROOT, executed_pages
 from bookext.read.book import config as book_config
+from bookext.read.chapter import read_chapter
 from bookext.read.kept import cache_path
-from bookext.read.numbers import executed_notebook
 from bookext.read.words import say
+from bookext.run.execute import record_of
 
 from .chinese import SCRIPTS, is_chinese, languages, say_here
 from .finish import shipped
@@ -151,11 +152,10 @@ def runs(app: Sphinx) -> Iterator[dict[str, Any]]:
 
     cache = get_cache(cache_path())
     for path in executed_pages():
-        notebook = executed_notebook(path)
-        record = cache.match_cache_notebook(notebook)
+        chapter, record = read_chapter(path), record_of(cache, path)
         page, seconds = app.env.path2doc(str(path)) or "", float(record.data["execution_seconds"])
-        cells = sum(cell.cell_type == "code" for cell in notebook.cells)
-        ran = {"cells": cells, "seconds": seconds, "ran": f"{record.created:%Y-%m-%d %H:%M}"}
+        cells = len(chapter.code) + bool(chapter.numbers)
+        ran = {"cells": cells, "seconds": seconds, "ran": record.data["ran"]}
         yield {"page": page, "title": app.env.titles[page].astext(), **ran}
 
 

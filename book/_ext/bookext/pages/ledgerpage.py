@@ -7,8 +7,6 @@ out of step with what the ledger checks.
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
-from importlib import import_module
 from pathlib import Path
 
 from docutils import nodes
@@ -17,20 +15,26 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
 from bookext.check.ledger import ITEM, bound_names, counts, kind_of, used_names
+from bookext.check.results import AS_PRINTED, LEDGER_HERE, UNTRIED, results, tolerances
 from bookext.read.blocks import translation_of
 from bookext.read.book import ROOT, executed_pages, numbered_chapters
 from bookext.read.chapter import ATTRIBUTES, TARGET, Chapter, Equation, Number, read_chapter
-from bookext.read.kept import digest, files, remembered
+from bookext.read.kept import files, of_page, text_digest
 from bookext.read.labels import citation, cited, labels
 from bookext.read.plaintext import plain_number
 
 from .chinese import is_chinese, is_translated, say_there
-from .claims import AS_PRINTED, LEDGER, UNTRIED, claims_here, result_of
+from .claims import LEDGER, claims_here
 from .roles import chapter_url
 
 Row = Sequence[str | nodes.Node]
 APPROXIMATE = re.compile(r"\\(?:approx|to|longrightarrow|propto)(?![a-z])")
-MEANINGS = "book/_ext/bookext/check/meanings"
+MACHINERY = [
+    *files("book/_ext/bookext/read"),
+    Path(__file__),
+    Path(__file__).with_name("claims.py"),
+    ROOT / "book/references.bib",
+]
 CELL = "cell\u00a0{number}"
 FIXED = {AS_PRINTED, UNTRIED}  # what a claim's row says without its conditions
 
@@ -52,20 +56,6 @@ def sources(chapter: Chapter, equation: Equation) -> list[str]:
     items = ITEM.findall("\n".join(lines[start : equation.line]))
     keys = cited("\n".join(lines[start:end]))
     return [*items[-1:], *dict.fromkeys(citation(key, False) for key in keys if key != "d2l")]
-
-
-@lru_cache(maxsize=1)
-def tolerances() -> dict[str, tuple[float, float]]:
-    """Of each equation that has a meaning its relative tolerances, exact and loose.
-
-    They are kept from build to build: the meanings import SymPy and torch, which would double the time of a small edit.
-    """
-
-    def read() -> dict[str, tuple[float, float]]:
-        meanings = import_module("bookext.check.meanings").MEANINGS
-        return {label: (meaning.rtol, meaning.loose) for label, meaning in meanings.items()}
-
-    return remembered("tolerances", digest([*files(MEANINGS), ROOT / MEANINGS / "../case.py"]), read)
 
 
 def tie_of(equation: Equation) -> tuple[str, str]:
@@ -127,7 +117,7 @@ class LedgerDirective(SphinxDirective):
         return [name, kind, self.cells(chapter, cells), *shown, "; ".join(sources(chapter, equation))]
 
     def claim(self, chapter: Chapter, name: str, sentence: str, cell: int) -> Row:
-        stands_for, result = result_of(name)
+        stands_for, result = results()[name]
         said, _ = self.state.inline_text(sentence, self.lineno)
         stands_for, result = (self.say(text) if text in FIXED else text for text in (stands_for, result))
         return [nodes.inline("", "", *said, ids=[f"claim-{name}"]), stands_for, result, self.cells(chapter, [cell])]
@@ -217,16 +207,24 @@ def read_from(chapter: Chapter, twin: Chapter | None = None) -> tuple[object, ..
     equations = [(e.label, e.tex, e.section, sources(chapter, e)) for e in chapter.equations]
     numbers = [(c.literal, c.expression, c.tolerance, c.section) for c in chapter.numbers]
     cells = [(cell.source, cell.section, cell.metadata) for cell in chapter.code]
-    claims = [(claim, *result_of(claim[0])) for claim in claims_here(chapter, twin)]
+    claims = [(claim, *results()[claim[0]]) for claim in claims_here(chapter, twin)]
     told = twin and (twin.title, sections(chapter, twin))
     return chapter.title, told, chapter.front, equations, numbers, claims, cells
 
 
+def read_of(chapter: Chapter, twin: Chapter | None, said: str) -> str:
+    """A hash of ``read_from``, kept while chapter, twin and results are as they were."""
+    text = "\0".join([chapter.text, twin.text if twin else "", said])
+    name = "ledger-zh" if twin else "ledger"
+    return of_page(name, chapter.path, text, MACHINERY, lambda: text_digest(repr(read_from(chapter, twin))))
+
+
 def outdated(app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
     """The pages with tables or totals, if what they are read from has changed; not at every change of a chapter's prose."""
-    pages = [name for name in env.found_docs if "```{ledger" in Path(env.doc2path(name)).read_text("utf8")]
+    pages = [name for name in env.found_docs if LEDGER_HERE in Path(env.doc2path(name)).read_text("utf8")]
     chapters = [read_chapter(page) for page in executed_pages()] if pages else []
-    read = [read_from(chapter, twin_of(chapter) if is_chinese(app) else None) for chapter in chapters]
+    said = text_digest(repr(results()))
+    read = [read_of(chapter, twin_of(chapter) if is_chinese(app) else None, said) for chapter in chapters]
     seen = repr([tolerances(), *read]) if pages else ""
     if getattr(env, "ledger_read_from", None) == seen:
         return []

@@ -18,6 +18,7 @@ from sphinx.util import logging
 from sphinx.util.math import get_node_equation_number
 
 from bookext.read.book import ROOT
+from bookext.read.kept import digest, remembered, text_digest
 
 from .chinese import say_there
 
@@ -58,10 +59,14 @@ def join_punctuation(app: Sphinx, doctree: nodes.document, docname: str) -> None
 
 
 def prerender_page(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    """Render a page's formulas in one call, before the writer asks for them one by one."""
+    """Render a page's formulas in one call, before the writer asks for them one by one; those of the last build are known."""
     if app.builder.format == "html":
         found = doctree.findall(lambda n: isinstance(n, nodes.math | nodes.math_block))
-        render([(n.astext(), isinstance(n, nodes.math_block)) for n in found], app.config.book_macros)
+        formulas = list(dict.fromkeys((n.astext(), isinstance(n, nodes.math_block)) for n in found))
+        key = text_digest(json.dumps([formulas, app.config.book_macros]), digest([KATEX, SCRIPT]))
+        name = f"formulas-{app.config.language}-{docname.replace('/', '-')}"
+        known = remembered(name, key, lambda: render(formulas, app.config.book_macros)) if formulas else []
+        RENDERED.update(zip(formulas, known, strict=True))
 
 
 def _html(translator: Any, node: nodes.Element, display: bool) -> str:

@@ -9,6 +9,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from html import unescape
 from pathlib import Path
 from posixpath import dirname, join, normpath
@@ -18,6 +19,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 from bookext.read.book import ROOT, book_pages
+from bookext.read.kept import digest, remembered, text_digest
 
 from .explore import explorable
 from .live import live_figure
@@ -189,11 +191,17 @@ def write_previews(app: Sphinx, error: Exception | None) -> None:
             wanted.setdefault(target, set()).add(anchor)
     (site / FOLDER).mkdir(parents=True, exist_ok=True)
     for page, html in texts.items():
-        parts = {
-            a: cleaned(part(html, a), dirname(page)) for a in sorted(wanted.get(page, ())) if not a.startswith("cell-")
-        }
+        anchors = [a for a in sorted(wanted.get(page, ())) if not a.startswith("cell-")]
+        key = text_digest(html, *anchors, digest([Path(__file__)]))
+        name = f"previews-{app.config.language}-{page.removesuffix('.html').replace('/', '-')}"
+        parts = remembered(name, key, partial(parts_of, html, anchors, dirname(page)))
         data = json.dumps({a: text for a, text in parts.items() if text}, ensure_ascii=False, separators=(",", ":"))
         (site / script_of(page)).write_text(f'bookPreviews("{page}",{data});\n', "utf8")
+
+
+def parts_of(html: str, anchors: list[str], folder: str) -> dict[str, str]:
+    """The parts of a page that links lead to, by their anchors."""
+    return {anchor: cleaned(part(html, anchor), folder) for anchor in anchors}
 
 
 def symbols(app: Sphinx) -> dict[str, tuple[str, str]]:

@@ -17,11 +17,14 @@ from pathlib import Path
 from docutils import nodes
 from sphinx.application import Sphinx
 
+from bookext.check import slices
 from bookext.check.slices import Names, names_of, only
 from bookext.notebook.wheel import FOLDER, wheel_name
 from bookext.read.book import ROOT, executed_pages
-from bookext.read.chapter import read_chapter
+from bookext.read.chapter import computing, read_chapter
 from bookext.read.claims import statements
+from bookext.read.kept import digest, of_page
+from bookext.read.uses import used_by
 
 from .chinese import is_chinese, say_there
 
@@ -86,7 +89,13 @@ def before(page: Path, index: int) -> list[ast.stmt]:
 
 @cache
 def offered(page: Path) -> dict[str, tuple[str, str]]:
-    """The cells of a page that are offered, by their number: their source, and what runs before it."""
+    """The cells of a page that are offered, by their number: their source, and what runs before it; kept from build to build."""
+    others, text = [Path(__file__), Path(slices.__file__), *used_by(page)], computing(read_chapter(page))
+    kept = of_page("proofs", page, text, others, lambda: _offered(page))
+    return {number: (told[0], told[1]) for number, told in kept.items()}
+
+
+def _offered(page: Path) -> dict[str, tuple[str, str]]:
     found = {}
     for index, cell in enumerate(read_chapter(page).code):
         own, needed = [statement for statement, _ in parsed(page)[index]], before(page, index)
@@ -132,12 +141,15 @@ def write_proofs(app: Sphinx, error: Exception | None) -> None:
     if error is not None or app.builder.name != "html" or is_chinese(app):
         return
     site = Path(app.outdir)
-    folder, kept = site / PLACE, ROOT / "_build" / "kept" / PACKED
+    packages = "-".join(distribution(name).version for name in ("sympy", "mpmath"))
+    folder, kept = site / PLACE, ROOT / "_build" / "kept" / f"{packages}-{digest([Path(__file__)])}.zip"
     folder.mkdir(exist_ok=True)
-    newest = max(path.stat().st_mtime for path in (Path(__file__), *(path for _, path in packed_files("sympy"))))
-    if not kept.exists() or kept.stat().st_mtime < newest:
+    if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
-        pack(kept)
+        for older in kept.parent.glob("*.zip"):
+            older.unlink()
+        pack(whole := kept.with_suffix(".new"))
+        whole.replace(kept)
     shutil.copyfile(kept, folder / PACKED)
     names = [*(f"_static/pyodide/{name}" for name in PYODIDE), f"{PLACE}/{PACKED}", f"{FOLDER}/{wheel_name()}"]
     files = {name: (site / name).stat().st_size for name in names}

@@ -1,10 +1,14 @@
 """The list of references: its labels are the words by which the text cites, and each leads back to where it is cited."""
 
+import base64
+import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pybtex.plugin
 from docutils import nodes
 from pybtex.plugin import register_plugin
 from pybtex.style.formatting.plain import Style
@@ -14,7 +18,9 @@ from sphinxcontrib.bibtex.plugin import register_plugin as register_reference_st
 from sphinxcontrib.bibtex.style.referencing import PersonStyle
 from sphinxcontrib.bibtex.style.referencing.author_year import AuthorYearReferenceStyle
 
-from bookext.read.book import numbered_chapters
+from bookext.read import labels
+from bookext.read.book import ROOT, numbered_chapters
+from bookext.read.kept import digest, keep, pins, remembered, text_digest
 from bookext.read.labels import citation
 
 from .chinese import say_there
@@ -32,6 +38,33 @@ class BookStyle(Style):  # type: ignore[misc]
 
     default_label_style = AuthorYear
     default_sorting_style = "author_year_title"
+
+    def format_entry(self, label: str, entry: Any, bib_data: Any = None) -> Any:
+        """An entry as the list shows it: one that was formatted for the last build is not formatted again."""
+        name = f"{label} {entry.key} {bib_data is None}"
+        if name not in FORMATTED:
+            made = super().format_entry(label, entry, bib_data)
+            FORMATTED[name] = base64.b64encode(pickle.dumps(made)).decode()
+            return made
+        return pickle.loads(base64.b64decode(FORMATTED[name]))
+
+
+FORMATTED: dict[str, str] = {}
+
+
+def formatted_key() -> str:
+    """What shapes a formatted entry."""
+    return text_digest(pins(), digest([ROOT / "book/references.bib", Path(__file__), Path(labels.__file__)]))
+
+
+def recall_formatted(app: Sphinx) -> None:
+    FORMATTED.clear()
+    FORMATTED.update(remembered("references", formatted_key(), dict))
+
+
+def keep_formatted(app: Sphinx, env: Any) -> None:
+    if remembered("references", formatted_key(), dict) != FORMATTED:
+        keep("references", formatted_key(), FORMATTED)
 
 
 BOTH, OTHERS = "和", "等人"  # as a Chinese sentence names the authors
@@ -111,7 +144,11 @@ def register_styles() -> None:
 
 
 def setup(app: Sphinx) -> None:
+    # It looks through every installed package each time that it wants one of its own parts, dozens of times a build.
+    pybtex.plugin._load_entry_point = cache(pybtex.plugin._load_entry_point)
+    app.connect("builder-inited", recall_formatted)
     app.connect("env-updated", refresh_lists)
+    app.connect("env-updated", keep_formatted, priority=900)
     app.connect("doctree-resolved", link_back)
     register_styles()
     app.connect("autodoc-process-signature", readable_defaults)

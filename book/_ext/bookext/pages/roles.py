@@ -10,20 +10,22 @@ from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
-from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxRole
 
 from bookext.check.ledger import bound_names, expression_names
 from bookext.notebook.wheel import FOLDER, wheel_name
-from bookext.read.book import ROOT, executed_pages, numbered_chapters
+from bookext.read.book import ROOT, book_pages, executed_pages, numbered_chapters
 from bookext.read.chapter import Chapter, parse_chapter, read_chapter
-from bookext.read.kept import cache_path
+from bookext.read.kept import cache_path, digest, files
 from bookext.read.numbers import with_numbers_cell
+from bookext.read.uses import made_with
 
 from .chinese import say_there
 
+DOCUMENTED = re.compile(r"^\.\. auto\w+:: labs", re.MULTILINE)
+TAKES, MINUTES = re.compile(r"[Ii]t takes about (\d+) minutes"), re.compile(r"\{minutes\}`([^`]*)`")
 ITEM = re.compile(r"l\d+")  # the anchor of an item of the lecture
 
 
@@ -101,14 +103,19 @@ class WheelRole(SphinxRole):
         return [nodes.reference(self.rawtext, self.text, refuri=uri, internal=True)], []
 
 
+def minutes_of(name: str) -> str:
+    """How long a chapter says that it takes; nothing where it does not."""
+    path = ROOT / "book" / f"{name}.md"
+    found = TAKES.search(path.read_text("utf8")) if path.exists() else None
+    return found[1] if found else ""
+
+
 class MinutesRole(SphinxRole):
     """``{minutes}`06-xavier```: how long a chapter says that it takes."""
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
-        found = re.search(r"[Ii]t takes about (\d+) minutes", read_chapter(ROOT / "book" / f"{self.text}.md").text)
-        if found:
-            self.env.note_dependency(f"book/{self.text}.md")
-            return [nodes.Text(found[1])], []
+        if found := minutes_of(self.text):
+            return [nodes.Text(found)], []
         message = f"book/{self.text}.md does not say 'It takes about … minutes'"
         return [], [self.inliner.reporter.error(message, line=self.lineno)]
 
@@ -140,13 +147,27 @@ def read_source(app: Sphinx, docname: str, source: list[str]) -> None:
     source[0] = with_numbers_cell(source[0], path)
 
 
-def settle_config(app: Sphinx, config: Config) -> None:
-    """Where the executed chapters are kept: it depends on ``labs`` and the pins, so _config.yml cannot say it."""
-    config.nb_execution_cache_path = str(cache_path())
+def find_outputs(app: Sphinx) -> None:
+    """Where the executed chapters are kept depends on ``labs`` and the pins: as a setting it would have every page read anew."""
+    env: Any = app.env
+    env.mystnb_config = env.mystnb_config.copy(execution_cache_path=str(cache_path()))
+
+
+def outdated(app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
+    """Pages whose outputs came from what has changed since, those that document ``labs``, and those that say how long another takes."""
+    now = {env.path2doc(str(page)) or "": made_with(page) for page in executed_pages()}
+    told = [page for page in book_pages() if DOCUMENTED.search(page.read_text("utf8"))]
+    now |= {env.path2doc(str(page)) or "": digest(files("labs")) for page in told}
+    said = {page: "; ".join(map(minutes_of, MINUTES.findall(page.read_text("utf8")))) for page in book_pages()}
+    now |= {f"{env.path2doc(str(page))}#minutes": minutes for page, minutes in said.items() if minutes}
+    before: dict[str, str] = getattr(env, "made_with", {})
+    vars(env)["made_with"] = now
+    return [page.partition("#")[0] for page, made in now.items() if before.get(page) != made]
 
 
 def setup(app: Sphinx) -> None:
-    app.connect("config-inited", settle_config)
+    app.connect("builder-inited", find_outputs, priority=900)  # when myst-nb has read its settings
+    app.connect("env-get-outdated", outdated)
     app.connect("source-read", read_source)
     app.add_transform(LabelsFirst)
     app.add_config_value("type_pages", {}, "html")

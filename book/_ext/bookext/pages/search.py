@@ -6,6 +6,7 @@ readers call things stands in ``terms.toml``. The index is a script, because a p
 page loads it when its search field is used, and ``search.js`` searches.
 """
 
+import hashlib
 import json
 import re
 import tomllib
@@ -21,14 +22,18 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util import docname_join
 from sphinx_exercise.nodes import exercise_enumerable_node, exercise_subtitle
 
+from bookext.read import plaintext
 from bookext.read.book import book_pages, parsed
+from bookext.read.kept import of_page, text_digest
 from bookext.read.plaintext import tex_to_text
+from bookext.read.words import CATALOGUE
 
 from .chinese import say_here
 from .folds import fold
 from .ledgerpage import LEDGER
 
 LECTURE_MAP, NOTATION = "book/appendix/lecture-map", "book/notation"
+MACHINERY = [Path(__file__), Path(plaintext.__file__), CATALOGUE]
 TERMS = Path(__file__).with_name("terms.toml")
 KINDS = (
     "page",
@@ -157,8 +162,12 @@ def inner_entries(env: BuildEnvironment, docname: str, document: nodes.document)
 def with_parents(document: nodes.document, sections: list[Entry], inner: list[Entry]) -> list[Entry]:
     """Each inner entry told the section that it stands in."""
     places = {i: entry for entry in sections for i in entry.ids}
+    at: dict[str, Any] = {}
+    for element in document.findall(nodes.Element):
+        for i in element.get("ids", ()):
+            at.setdefault(i, element)
     for entry in inner:
-        node: Any = next((n for n in document.findall(nodes.Element) if set(entry.ids) & set(n.get("ids", ()))), None)
+        node = next((at[i] for i in entry.ids if i in at), None)
         while node is not None and not (is_titled(node) and node["ids"] and node["ids"][0] in places):
             node = node.parent
         entry.parent = places[node["ids"][0]] if node is not None else sections[0]
@@ -238,17 +247,50 @@ def add_other_names(entries: list[Entry], whole: bool) -> None:
             raise ValueError(f"{TERMS.name}: there is no place {place}")
 
 
+def page_entries(env: BuildEnvironment, docname: str) -> list[Entry]:
+    """The entries of a page."""
+    document = env.get_doctree(docname)
+    show_references(env, document)
+    sections = list(section_entries(env, docname, document))
+    entries = sections[:1] if docname == LEDGER else sections  # the ledger repeats every chapter
+    entries = [*entries, *(symbol_entries(env, docname, document) if docname == NOTATION else ())]
+    entries += with_parents(document, sections, list(inner_entries(env, docname, document)))
+    return [*entries, *function_entries(docname, document)]
+
+
+def told_elsewhere(env: BuildEnvironment) -> str:
+    """All that the entries of a page have from other pages, and their numbers."""
+    labels, equations = env.get_domain("std").labels, env.get_domain("math").equations  # type: ignore[attr-defined]
+    titles = {name: title.astext() for name, title in env.titles.items()}
+    return text_digest(repr([labels, equations, titles, env.toc_secnumbers, env.toc_fignumbers]))
+
+
+def known_entries(env: BuildEnvironment, docname: str, page: Path, about: str) -> list[Entry]:
+    """``page_entries``; those of a page that is as it was read before are not collected again."""
+
+    def collected() -> list[list[Any]]:
+        found = page_entries(env, docname)
+        at = {id(entry): n for n, entry in enumerate(found)}
+        return [
+            [e.kind, e.docname, e.ids, e.title, e.text, at.get(id(e.parent), -1), e.terms, e.called, e.names]
+            for e in found
+        ]
+
+    tree = hashlib.sha256(Path(env.doctreedir, f"{docname}.doctree").read_bytes()).hexdigest()
+    rows = of_page(f"index-{env.config.language}", page, f"{tree}{about}", MACHINERY, collected)
+    entries = [Entry(r[0], r[1], r[2], r[3], r[4], None, r[6], r[7], r[8]) for r in rows]
+    for entry, row in zip(entries, rows, strict=True):
+        entry.parent = entries[row[5]] if row[5] >= 0 else None
+    return entries
+
+
 def collect(env: BuildEnvironment) -> list[Entry]:
     """Every entry of the book, in the order of the chapters."""
     entries: list[Entry] = []
-    for docname in filter(None, (env.path2doc(str(path)) for path in book_pages())):
-        document = env.get_doctree(docname)
-        show_references(env, document)
-        sections = list(section_entries(env, docname, document))
-        entries += sections[:1] if docname == LEDGER else sections  # the ledger repeats every chapter
-        entries += symbol_entries(env, docname, document) if docname == NOTATION else ()
-        entries += with_parents(document, sections, list(inner_entries(env, docname, document)))
-        entries += function_entries(docname, document)
+    about = told_elsewhere(env)
+    for page in book_pages():
+        if docname := env.path2doc(str(page)):
+            entries += known_entries(env, docname, page, about)
     entries += reference_entries(env)
     if whole := LECTURE_MAP in env.found_docs:
         add_lecture_terms(env, entries)

@@ -64,7 +64,7 @@ def contents() -> dict[str, Any]:
     return found
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def front_matter(text: str) -> dict[str, Any]:
     """What stands between the first two lines of dashes; empty if the text does not begin with one."""
     match = re.match(r"---\n(.*?\n)---[ \t]*(?:\n|\Z)", text, re.DOTALL)

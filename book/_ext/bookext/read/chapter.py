@@ -17,7 +17,8 @@ import nbformat
 from jupytext.myst import MystMetadataParsingError, myst_to_notebook
 from nbformat.validator import NotebookValidationError
 
-from .book import display_path, front_matter
+from .book import ROOT, display_path, front_matter
+from .kept import of_page
 
 # {num}`4.0656e17 <growth>`, or with an absolute tolerance of its own: {num}`0.24 <ratio ± 0.05>`
 NUM = re.compile(r"\{num\}`([^`<]*)<([^`]*)>`")
@@ -137,20 +138,25 @@ def _number(literal: str, target: str, where: str, line: int, section: str) -> N
     return Number(literal.strip(), expression.strip(), value, half_unit, max(allowed, half_unit), line, section)
 
 
+def computing(chapter: Chapter) -> str:
+    """All of a chapter that computes, and in which section: its prose is not among it."""
+    return repr([(cell.source, cell.section, cell.metadata) for cell in chapter.code])
+
+
 def read_chapter(path: str | Path) -> Chapter:
     """Read a chapter; raises ``SourceError`` naming file and line when a number or an equation cannot be read."""
     path = Path(path).resolve()
     return parse_chapter(path.read_text("utf8"), path)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def parse_chapter(text: str, path: Path) -> Chapter:
     """As ``read_chapter``, for text that need not be on disk."""
     name = display_path(path)
     cells, equations, numbers = list[Cell](), list[Equation](), list[Number]()
     section, lines = "", [line.rstrip() for line in text.splitlines()]
     try:
-        notebook = _read_notebook(text)
+        notebook = _read_notebook(text, path)
     except (MystMetadataParsingError, NotebookValidationError) as error:  # JupyterLab could not open it either
         raise SourceError(f"{name}: jupytext cannot read this page: {str(error).splitlines()[0]}") from None
     for node, start in zip(notebook.cells, notebook.metadata["source_map"], strict=True):
@@ -219,11 +225,18 @@ def _read_markdown(cell: Cell, name: str, equations: list[Equation], numbers: li
     return section
 
 
-@lru_cache(maxsize=64)
-def _read_notebook(text: str) -> nbformat.NotebookNode:
-    return myst_to_notebook(text, add_source_map=True)
+@lru_cache(maxsize=1024)
+def _read_notebook(text: str, path: Path | None = None) -> nbformat.NotebookNode:
+    """A page's notebook as jupytext reads it, which takes longer than all else: that of a page of the book is kept."""
+
+    def read() -> nbformat.NotebookNode:
+        return myst_to_notebook(text, add_source_map=True)
+
+    if path is None or not path.is_relative_to(ROOT / "book") or not path.exists():
+        return read()
+    return nbformat.from_dict(of_page("notebook", path, text, [], read))  # type: ignore[no-untyped-call]
 
 
-def notebook_node(text: str) -> nbformat.NotebookNode:
+def notebook_node(text: str, path: Path | None = None) -> nbformat.NotebookNode:
     """The notebook in a MyST text: the cells and kernel that the site's builder reads, so the same key of its outputs."""
-    return copy.deepcopy(_read_notebook(text))
+    return copy.deepcopy(_read_notebook(text, path))

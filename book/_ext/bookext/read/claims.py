@@ -66,7 +66,7 @@ def decisions_of(chapter: Chapter) -> list[Decision]:
     return list(_decisions(chapter.text, chapter.path))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def _claims(text: str, path: Path) -> tuple[Claim, ...]:
     chapter, found = parse_chapter(text, path), list[Claim]()
     code = {cell.line + n for cell in chapter.code for n in range(cell.source.count("\n") + 1)}
@@ -90,7 +90,7 @@ def _claims(text: str, path: Path) -> tuple[Claim, ...]:
     return tuple(found)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def _decisions(text: str, path: Path) -> tuple[Decision, ...]:
     found = []
     for n, cell in enumerate(parse_chapter(text, path).code):

@@ -1,10 +1,12 @@
 """Where the build keeps what it has worked out, and the hashes that say whether it still holds."""
 
+import contextlib
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +23,39 @@ def digest(paths: Iterable[Path]) -> str:
     return total.hexdigest()[:16]
 
 
+def text_digest(*texts: str) -> str:
+    """A short hash of texts."""
+    return hashlib.sha256("\0".join([sys.version, *texts]).encode()).hexdigest()[:16]
+
+
+@cache
+def pins() -> str:
+    """The hash of requirements.txt: what packages make of a text is kept for these very packages."""
+    return digest([ROOT / "requirements.txt"])
+
+
+def keep(name: str, key: str, found: Any) -> None:
+    """Keep what was worked out for a ``key``, and nothing else for this name."""
+    kept = BUILD / "kept" / f"{name}-{key}.json"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    for older in kept.parent.glob(f"{name}-{'?' * len(key)}.json"):
+        older.unlink(missing_ok=True)  # the run for the other language may have been quicker
+    (whole := kept.with_suffix(f".{os.getpid()}")).write_text(json.dumps(found), "utf8")
+    whole.replace(kept)  # a full disk leaves no half of it
+
+
 def remembered(name: str, key: str, compute: Callable[[], Any]) -> Any:
     """What ``compute`` gave when it last ran for this ``key``, if it did; else what it gives now. JSON, one key a name is kept."""
-    kept = BUILD / "kept" / f"{name}-{key}.json"
-    if not kept.exists():
-        found = compute()
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        for older in kept.parent.glob(f"{name}-{'?' * len(key)}.json"):
-            older.unlink()
-        (whole := kept.with_suffix(".new")).write_text(json.dumps(found), "utf8")
-        whole.replace(kept)  # a full disk leaves no half of it
-    return json.loads(kept.read_text("utf8"))
+    with contextlib.suppress(FileNotFoundError):
+        return json.loads((BUILD / "kept" / f"{name}-{key}.json").read_text("utf8"))
+    keep(name, key, found := compute())
+    return json.loads(json.dumps(found))  # the same whether it is read or was worked out
+
+
+def of_page(what: str, page: Path, text: str, others: Iterable[Path], compute: Callable[[], Any]) -> Any:
+    """``remembered`` for a page of the book, while a text of it, those of the other files that exist, and the pins are as they were."""
+    name = "-".join((what, *page.relative_to(ROOT / "book").with_suffix("").parts))
+    return remembered(name, text_digest(text, pins(), digest(p for p in others if p.exists())), compute)
 
 
 def files(folder: str) -> list[Path]:
@@ -41,5 +65,9 @@ def files(folder: str) -> list[Path]:
 
 @lru_cache(maxsize=1)
 def cache_path() -> Path:
-    """The folder of outputs computed with this very ``labs``, these very pins and this environment."""
-    return BUILD / "cache" / digest([*files("labs"), ROOT / "requirements.txt", Path(__file__).with_name("machine.py")])
+    """The folder of outputs that hold with this very ``labs``, these very pins and this environment.
+
+    What of it was computed with an earlier ``labs`` was taken over (``run/execute``): its page uses nothing that has changed.
+    """
+    shapes = [Path(__file__).with_name(name) for name in ("machine.py", "uses.py")]
+    return BUILD / "cache" / digest([*files("labs"), ROOT / "requirements.txt", *shapes])

@@ -1,7 +1,7 @@
 """What the labels of the book stand for, and how its sources are cited."""
 
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ def cited(text: str) -> list[str]:
     return [key.strip() for keys in CITE.findall(text) for key in keys.split(",")]
 
 
+@cache
 def from_latex(text: str) -> str:
     """A field of the bibliography without BibTeX's braces and accents."""
     from pybtex.richtext import Text

@@ -46,7 +46,7 @@ def with_numbers_cell(text: str, path: Path) -> str:
 def executed_notebook(page: Path) -> nbformat.NotebookNode:
     """The notebook in ``with_numbers_cell`` of a page, without reading the page's text again."""
     text = page.read_text("utf8")
-    code, notebook = numbers_code(parse_chapter(text, page.resolve())), notebook_node(text)
+    code, notebook = numbers_code(parse_chapter(text, page.resolve())), notebook_node(text, page.resolve())
     if code is not None:
         notebook.cells.append(nbformat.v4.new_code_cell(code, metadata={"tags": ["remove-cell"]}))
         notebook.metadata["source_map"].append(text.count("\n") + 3)

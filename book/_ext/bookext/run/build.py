@@ -5,10 +5,12 @@ import os
 import shutil
 import sys
 import tomllib
+from importlib import import_module
 
 from filelock import FileLock, Timeout
 
 from bookext.check import twins
+from bookext.check.results import prepare
 from bookext.read.book import ROOT, config, contents, executed_pages, parsed
 from bookext.read.chapter import SourceError
 from bookext.read.kept import BUILD, cache_path, digest, files
@@ -18,7 +20,7 @@ from bookext.read.machine import build_environment, is_build_machine
 from . import chinese
 
 SITE = BUILD / "html"
-SHAPES = ("book/_ext/bookext/pages", "book/_ext/bookext/read", "book/_ext/bookext/notebook", "book/_static", "labs")
+SHAPES = ("book/_ext/bookext/pages", "book/_ext/bookext/read", "book/_ext/bookext/notebook", "book/_static")
 
 
 def fingerprint() -> str:
@@ -29,10 +31,16 @@ def fingerprint() -> str:
 
 def machinery() -> str:
     """A hash of what shapes every page: Sphinx by itself would rewrite only the pages whose text changed."""
-    checks = [f"book/_ext/bookext/check/{name}.py" for name in ("ledger", "slices", "stress", "twins")]
+    checks = [f"book/_ext/bookext/check/{name}.py" for name in ("ledger", "results", "slices", "stress", "twins")]
     alone = ["book/_ext/bookext/__init__.py", *checks, "_config.yml", "_toc.yml"]
     words = (ROOT / "book" / "zh").glob("words.po")  # none in a book without Chinese
     return digest([*(file for folder in SHAPES for file in files(folder)), *(ROOT / name for name in alone), *words])
+
+
+def load_builder() -> None:
+    """Import what both runs of Sphinx need, before the one is forked from the other."""
+    for name in ("jupyter_book.sphinx", "sphinx.builders.html", *config()["sphinx"]["config"]["extensions"]):
+        import_module(name)
 
 
 def build_site(options: list[str]) -> int:
@@ -87,9 +95,13 @@ def build() -> int:
     everything = [] if shaped.exists() and shaped.read_text() == shape else ["--all"]
     shutil.rmtree(SITE / "zh", ignore_errors=True)  # else the English run would take its pages for its own
     options = ["-n", "-W", "--keep-going", "-q", *everything]
-    other = chinese.begin(options)
+    load_builder()
+    prepare()
+    other = chinese.begin(build_site, options)
     failed = build_site(options)
-    if (other.wait() if other else 0) or failed:
+    if other:
+        other.join()
+    if failed or (other and other.exitcode):
         print("\nThe book was not built: mend the warnings above.", file=sys.stderr)
         return 1
     if other:

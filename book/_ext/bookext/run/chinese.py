@@ -1,21 +1,23 @@
 """The Chinese site: the same book, with the Chinese text of each page that has one, under ``zh/`` with the same addresses.
 
-It is a second run of Sphinx with settings of its own, beside the English one; nothing is executed for it. A page that nobody has
-translated is there in English, and says so (``pages/chinese``).
+It is a second run of Sphinx with settings of its own, beside the English one, forked from it when all that both need is imported;
+nothing is executed for it. A page that nobody has translated is there in English, and says so (``pages/chinese``).
 """
 
 import copy
+import multiprocessing
 import os
 import shutil
-import subprocess
 import sys
+from collections.abc import Callable
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from bookext.check.twins import translated_pages
-from bookext.read.book import ROOT, config, contents
+from bookext.read.book import config, contents
 from bookext.read.kept import BUILD
 from bookext.read.words import say
 
@@ -51,20 +53,27 @@ def write_settings() -> list[str]:
     return ["--path-output", str(HOME), "--config", str(HOME / "_config.yml"), "--toc", str(HOME / "_toc.yml")]
 
 
-def begin(options: list[str]) -> subprocess.Popen[bytes] | None:
+def _child(build_site: Callable[[list[str]], int], options: list[str]) -> None:
+    """What the forked process does; what it prints the English run prints too, but for warnings. Ctrl-C is told by its parent."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+    try:
+        sys.exit(build_site(options))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def begin(build_site: Callable[[list[str]], int], options: list[str]) -> ForkProcess | None:
     """Start the Chinese run in a process of its own, where anything is translated."""
     if not translated_pages():
         return None
-    command = [sys.executable, "-m", "bookext.run.chinese", *options, *write_settings()]
-    return subprocess.Popen(command, cwd=ROOT, env=os.environ, stdout=subprocess.DEVNULL)
+    sys.stdout.flush(), sys.stderr.flush()
+    run = multiprocessing.get_context("fork").Process(
+        target=_child, args=(build_site, [*options, *write_settings()]), daemon=True
+    )
+    run.start()
+    return run
 
 
 def put(site: Path) -> None:
     """Put the pages of a finished run under ``zh/`` of the site."""
     shutil.copytree(HOME / "_build" / "html", site / "zh", copy_function=os.link)
-
-
-if __name__ == "__main__":
-    from .build import build_site
-
-    sys.exit(build_site(sys.argv[1:]))

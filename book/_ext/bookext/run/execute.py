@@ -1,7 +1,8 @@
 """Chapters executed side by side, their outputs kept.
 
 A chapter's outputs come from a cache whose folder is named by a hash of ``labs/`` and ``requirements.txt``: jupyter-cache itself
-sees only the chapter's own cells and would reuse outputs of an older ``labs``.
+sees only the chapter's own cells and would reuse outputs of an older ``labs``. Into a new folder go from the older ones the outputs
+of those chapters that use none of the modules that have changed.
 """
 
 import os
@@ -9,24 +10,30 @@ import re
 import shutil
 import time
 from concurrent.futures import as_completed
+from datetime import datetime
 from pathlib import Path
 
 import nbformat
 from jupyter_cache import get_cache
-from jupyter_cache.base import CacheBundleIn, JupyterCacheAbstract
+from jupyter_cache.base import CacheBundleIn
+from jupyter_cache.cache.db import NbCacheRecord
+from jupyter_cache.cache.main import JupyterCacheBase
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellControlSignal, CellExecutionError, DeadKernelError
 
+from bookext.read import numbers
 from bookext.read.blocks import translation_of
 from bookext.read.book import config, display_path
 from bookext.read.chapter import Chapter, read_chapter
-from bookext.read.kept import BUILD, cache_path
+from bookext.read.kept import BUILD, cache_path, of_page
 from bookext.read.machine import workers
 from bookext.read.numbers import executed_notebook
+from bookext.read.uses import made_with
 
 from .kernels import ForkedKernelManager, start_server
 
+NUMBERS = Path(numbers.__file__)
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 WRONG = re.compile(r"^(?P<section>.*): the text says (?P<literal>.*), computed (?P<computed>.*)$", re.MULTILINE)
 
@@ -85,15 +92,13 @@ def execute(page: Path, notebook: nbformat.NotebookNode, forked: bool) -> tuple[
 
 def execute_all(pages: list[Path]) -> list[str]:
     """Execute the pages whose code is not in the cache, side by side; returns what failed, ready to print."""
-    cache = get_cache(cache_path())
+    cache, older = get_cache(cache_path()), older_caches()
     waiting: dict[Path, nbformat.NotebookNode] = {}
     for page in pages:
-        notebook = executed_notebook(page)
-        try:
-            cache.match_cache_notebook(notebook)
+        if has(cache, page) or any(take_over(cache, other, page) for other in older):
             print(f"  {page.stem}: from the cache", flush=True)
-        except KeyError:
-            waiting[page] = notebook
+        else:
+            waiting[page] = executed_notebook(page)
     failures = []
     if forked := len(waiting) > 2:  # a fork server is worth its start where several kernels are wanted
         start_server()
@@ -106,31 +111,73 @@ def execute_all(pages: list[Path]) -> list[str]:
             if failed:
                 failures.append(failed)
             else:
-                bundle = CacheBundleIn(waiting[page], str(page), data={"execution_seconds": seconds})
+                told = {
+                    "execution_seconds": seconds,
+                    "ran": f"{datetime.now():%Y-%m-%d %H:%M}",
+                    "made_with": made_with(page),
+                }
+                bundle = CacheBundleIn(waiting[page], str(page), data=told)
                 cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
     if not failures:
         lend_outputs(cache, pages)
     return failures
 
 
-def lend_outputs(cache: JupyterCacheAbstract, pages: list[Path]) -> None:
+def record_of(cache: JupyterCacheBase, page: Path) -> NbCacheRecord:
+    """The record of a page's outputs; ``KeyError`` where the cache has none."""
+    text = page.read_text("utf8")
+    key = of_page("key", page, text, [NUMBERS], lambda: cache.create_hashed_notebook(executed_notebook(page))[1])
+    return NbCacheRecord.record_from_hashkey(key, cache.db)
+
+
+def has(cache: JupyterCacheBase, page: Path) -> bool:
+    """Whether a page's outputs are in the cache."""
+    try:
+        record_of(cache, page)
+    except KeyError:
+        return False
+    return True
+
+
+def older_caches() -> list[JupyterCacheBase]:
+    """What was computed with other versions of ``labs``, the newest first."""
+    folders = sorted(cache_path().parent.iterdir(), key=lambda p: p.stat().st_mtime, reverse=True)
+    return [get_cache(folder) for folder in folders if folder != cache_path()]
+
+
+def take_over(cache: JupyterCacheBase, other: JupyterCacheBase, page: Path) -> bool:
+    """Take a page's outputs from an older cache, if all that they came from is as it was; whether it did."""
+    try:
+        record = record_of(other, page)
+        if record.data.get("made_with") != made_with(page):
+            return False
+        ran = other.get_cache_bundle(record.pk).nb
+    except KeyError:
+        return False
+    bundle = CacheBundleIn(ran, str(page), data=record.data)
+    cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+    return True
+
+
+def lend_outputs(cache: JupyterCacheBase, pages: list[Path]) -> None:
     """Keep a page's outputs for its Chinese twin too: its cells compute the same (check/twins), and differ in their comments."""
     for page in pages:
-        translation = translation_of(page)
-        if not translation.exists():
-            continue
-        twin = executed_notebook(translation)
-        try:
-            cache.match_cache_notebook(twin)
-        except KeyError:
-            record = cache.match_cache_notebook(executed_notebook(page))
-            ran = cache.get_cache_bundle(record.pk).nb
-            code = ([cell for cell in notebook.cells if cell.cell_type == "code"] for notebook in (twin, ran))
-            for cell, done in zip(*code, strict=True):
-                cell.outputs, cell.execution_count = done.outputs, done.execution_count
-            twin.metadata["language_info"] = ran.metadata["language_info"]  # what the kernel said
-            bundle = CacheBundleIn(twin, str(translation), data=record.data)
-            cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+        if translation_of(page).exists():
+            lend(cache, page, translation_of(page))
+
+
+def lend(cache: JupyterCacheBase, page: Path, other: Path) -> None:
+    """Keep a page's outputs for another whose cells compute the same, unless it has some."""
+    if has(cache, other):
+        return
+    twin, record = executed_notebook(other), record_of(cache, page)
+    ran = cache.get_cache_bundle(record.pk).nb
+    code = ([cell for cell in notebook.cells if cell.cell_type == "code"] for notebook in (twin, ran))
+    for cell, done in zip(*code, strict=True):
+        cell.outputs, cell.execution_count = done.outputs, done.execution_count
+    twin.metadata["language_info"] = ran.metadata["language_info"]  # what the kernel said
+    bundle = CacheBundleIn(twin, str(other), data=record.data)
+    cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
 
 
 def forget_old_caches() -> None:
