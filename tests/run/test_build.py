@@ -196,6 +196,26 @@ def test_an_edit_of_labs_executes_and_rewrites_what_imports_it(book):
             path.unlink()
 
 
+@pytest.mark.slow
+def test_a_page_that_says_how_long_another_takes_is_read_with_it_alone(book):
+    book.labs("return 42")
+    index, built = book.root / "book" / "index.md", book.root / "_build"
+    before = index.read_text("utf8")
+    index.write_text(f"{before}\nThe chapter takes {{minutes}}`small`.\n", "utf8")
+    try:
+        read = []
+        for minutes, words in ((7, "See "), (7, "Do see "), (8, "Do see ")):
+            book.chapter(CHAPTER.replace("See ", words) + f"\nIt takes about {minutes} minutes.\n")
+            code, output = book.build()
+            assert code == 0, output
+            assert f"The chapter takes {minutes}." in (built / "html/book/index.html").read_text("utf8")
+            read.append((built / ".doctrees/book/index.doctree").stat().st_mtime_ns)
+        assert read[0] == read[1] < read[2]
+    finally:
+        index.write_text(before, "utf8")
+        book.chapter(CHAPTER)
+
+
 CHINESE = (
     FRONT
     + """
