@@ -383,7 +383,7 @@ def test_an_unmarked_solution_stops_the_release(old, new, message):
 
 def test_the_command_names_what_it_knows(capsys):
     assert main(["--publish"]) == 2
-    assert "--public DIR" in capsys.readouterr().out
+    assert "--public and a new folder" in capsys.readouterr().err
 
 
 # --- the instructor's page --------------------------------------------------------------------------------------------------

@@ -158,7 +158,7 @@ def test_a_split_cell_is_a_page_like_another(monkeypatch):
 
     def made(chapter):
         monkeypatch.setattr(generator, "read_chapter", lambda page: chapter)
-        monkeypatch.setattr(generator, "labels", lambda: {"fig-x": (chapter.path, "Figure 1", "fig-x")})
+        monkeypatch.setattr(generator, "labels", lambda *_: {"fig-x": (chapter.path, "Figure 1", "fig-x")})
         return [(c["cell_type"], "".join(c["source"])) for c in json.loads(generator.convert(chapter.path))["cells"]]
 
     [one] = [source for _, source in made(whole) if "Before" in source]

@@ -95,8 +95,8 @@ def test_to_share_a_figure(site, browser, width):
     """Whoever opens the address that the link gives sees the same settings."""
     reader = Reader(browser, site, HOME, width)
     reader.tab.locator("#live [name=activation]").select_option("tanh")
-    reader.click(reader.tab.get_by_text("Link to this setting, or embed it"))
-    reader.click(reader.tab.get_by_role("link", name="This figure with these settings"))
+    reader.click(reader.tab.get_by_text("The figure alone, or on a course site"))
+    reader.click(reader.tab.get_by_role("link", name="The figure alone, to fill the screen"))
     address = reader.ends(clicks=2)
     other = Reader(browser, site, address.removeprefix(f"{site}/"), width)
     assert other.sees(other.tab.locator(".live-figure .live-plot").first)

@@ -123,9 +123,10 @@ def close_lines(app: Sphinx, doctree: nodes.document) -> None:
             ):
                 continue
             place = next(n for n, node in enumerate(parent) if node is text)  # index() finds an equal text before it
-            last = parent[place - 1] if place else nodes.Text("")
-            before = "。" if isinstance(last, nodes.raw) else last.astext()[-1:]  # the mark of a claim ends a sentence
-            after = parent[place + 1].astext()[:1] if place + 1 < len(parent) else ""
+            # The mark of a claim ends a sentence; beside emphasis stand empty texts.
+            earlier = ["。" if isinstance(node, nodes.raw) else node.astext() for node in parent[:place]]
+            before = "".join(earlier)[-1:]
+            after = "".join(node.astext() for node in parent[place + 1 :])[:1]
             closed = BROKEN.sub("", f"{before}{text}{after}")
             parent[place] = nodes.Text(closed[len(before) : len(closed) - len(after)])
 

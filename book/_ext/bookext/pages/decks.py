@@ -410,7 +410,12 @@ def write_decks(site: Path) -> list[str]:
     (site / FOLDER).mkdir(exist_ok=True)
     decks = [read_deck(path) for path in deck_paths()]
     prerender(decks, macros)
-    common = text_digest(repr(labels()), shown_by_chapters(), json.dumps(macros), digest([*deck_paths(), *MACHINERY]))
+    common = text_digest(
+        repr(labels()),
+        shown_by_chapters(),
+        json.dumps(macros),
+        digest(path for path in [*deck_paths(), *MACHINERY] if path.exists()),
+    )
     for deck in decks:
         html, faulty = known_deck(book, deck, common)
         wrong += faulty

@@ -81,18 +81,23 @@ def kept(error: BaseException) -> str:
     return "its traceback could not be kept"
 
 
+def of_an_import(error: ImportError, first: str) -> str:
+    """What cannot be imported, and the remedy; "" for an error in our own code."""
+    if not isinstance(error, ModuleNotFoundError):
+        return f"{first} (a package is broken: rm -rf .venv && make book installs all anew)."
+    package = (error.name or "").partition(".")[0]
+    if package in OURS and not (ROOT / package).exists() and package != "bookext":
+        return f"There is no {package} here (git checkout {package} brings it back)."
+    return "" if package in OURS else f"The package {error.name} is missing in {sys.prefix} ({REINSTALL})."
+
+
 def one_line(module: str, error: BaseException) -> str:
     """What stopped a module, and what to do about it."""
     first = (str(error).strip().splitlines() or [""])[0]
     if isinstance(error, KeyboardInterrupt):
         return "Stopped. Run it again: what was finished is kept."
-    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
-    if package in OURS and not (ROOT / package).exists() and package != "bookext":
-        return f"There is no {package} here (git checkout {package} brings it back)."
-    if isinstance(error, ModuleNotFoundError) and package not in OURS:
-        return f"The package {error.name} is missing in {sys.prefix} ({REINSTALL})."
-    if isinstance(error, ImportError) and not isinstance(error, ModuleNotFoundError):
-        return f"{first} (a package is broken: rm -rf .venv && make book installs all anew)."
+    if isinstance(error, ImportError) and (said := of_an_import(error, first)):
+        return said
     if isinstance(error, UnicodeDecodeError):
         return f"{last_path(error)}not written in UTF-8, at byte {error.start} (save it so in your editor)."
     if isinstance(error, OSError):
