@@ -231,13 +231,13 @@ def test_a_borrowed_slide_says_what_it_says_there_and_waits_as_its_deck_does():
 def test_a_dangling_reference_fails_the_build(tmp_path, monkeypatch):
     """The writer of all decks gives the faults with file and line; the strict build makes each a failure."""
     monkeypatch.setattr("bookext.pages.decks.Book.article", lambda self, page: (SITE / page).read_text("utf8"))
-    broken = FOLDER / "broken.md"
+    broken = FOLDER / "lecture.md"  # a file that is there; read as the planted text
     monkeypatch.setattr("bookext.pages.decks.deck_paths", lambda: [broken])
     monkeypatch.setattr(
         "bookext.pages.decks.read_deck", lambda path: parse_deck(SLIDE.format(body="{figure}`fig-nowhere`"), path)
     )
     (found,) = write_decks(tmp_path)
-    assert found.startswith("book/slides/broken.md:6: {figure}`fig-nowhere`")
+    assert found.startswith("book/slides/lecture.md:6: {figure}`fig-nowhere`")
 
 
 @pytest.mark.site

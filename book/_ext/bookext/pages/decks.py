@@ -414,7 +414,7 @@ def write_decks(site: Path) -> list[str]:
         repr(labels()),
         shown_by_chapters(),
         json.dumps(macros),
-        digest(path for path in [*deck_paths(), *MACHINERY] if path.exists()),
+        digest([*deck_paths(), *MACHINERY]),
     )
     for deck in decks:
         html, faulty = known_deck(book, deck, common)
