@@ -6,14 +6,12 @@ that starts kernels of its own costs most there, and one that reads a number mak
 
 from __future__ import annotations
 
-import statistics
-
 import torch
 from torch import Tensor, nn
 
 from .extra import extra
-from .monitor import BLOG, EXACT, MODELS, OURS, THEIRS, LanguageModel, Make, gpt2_small, own_rows, ratios
-from .table import PeerMissing, Row, seconds, spread, version
+from .monitor import BLOG, MODELS, OURS, THEIRS, LanguageModel, Make, gpt2_small, own_rows, peer_row, ratios
+from .table import PeerMissing, Row, version
 
 TITLE = "Monitor on a GPU"
 
@@ -25,12 +23,7 @@ def gpt2_long() -> tuple[nn.Module, Tensor, Tensor]:
 
 def rows_of(name: str, make: Make, rounds: int) -> list[Row | str]:
     plain, found = ratios(make, rounds, OURS | {BLOG: (THEIRS[BLOG][0], 6)}, "cuda", times=2)
-    ours, theirs = (seconds(statistics.median(found[tool]) * plain) for tool in (EXACT, BLOG))
-    over = [a / b for a, b in zip(found[EXACT], found[BLOG], strict=True)]
-    return [
-        *own_rows(name, plain, found),
-        Row(f"{name}: {EXACT}", ours, f"{BLOG}, {version('torch')}", theirs, spread(over)),
-    ]
+    return [*own_rows(name, plain, found), peer_row(name, plain, found, BLOG)]
 
 
 def rows(rounds: int = 5) -> list[Row | str]:

@@ -290,13 +290,16 @@ def own_rows(name: str, plain: float, found: dict[str, list[float]]) -> list[Row
     ]
 
 
+def peer_row(name: str, plain: float, found: dict[str, list[float]], peer: str) -> Row:
+    """The exact monitor beside another tool."""
+    ours, theirs = (seconds(statistics.median(found[tool]) * plain) for tool in (EXACT, peer))
+    over = [a / b for a, b in zip(found[EXACT], found[peer], strict=True)]
+    return Row(f"{name}: {EXACT}", ours, f"{peer}, {version(THEIRS[peer][1])}", theirs, spread(over))
+
+
 def rows_of(name: str, make: Make, rounds: int) -> list[Row | str]:
     plain, found = ratios(make, rounds, OURS | {name: (tool, 6) for name, (tool, _) in THEIRS.items()})
-    step = {tool: seconds(statistics.median(values) * plain) for tool, values in found.items()}
-    rows = own_rows(name, plain, found)
-    for peer, (_, package) in THEIRS.items():
-        over = [a / b for a, b in zip(found[EXACT], found[peer], strict=True)]
-        rows.append(Row(f"{name}: {EXACT}", step[EXACT], f"{peer}, {version(package)}", step[peer], spread(over)))
+    rows = own_rows(name, plain, found) + [peer_row(name, plain, found, peer) for peer in THEIRS]
     blog = statistics.median(found[BLOG])
     rows.append(
         f"{name}: the blog recipe takes {blog:.2f} times a plain step, so that a tool that costs nothing would stand at "

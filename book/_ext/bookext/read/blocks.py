@@ -72,23 +72,23 @@ def wordless(tex: str) -> str:
     return WORDS.sub(r"\\text{}", tex)
 
 
-def comments(source: str) -> list[tokenize.TokenInfo]:
-    """The comments of a cell; none of code that cannot be read."""
+def tokens(source: str) -> list[tokenize.TokenInfo]:
+    """The tokens of a cell; none of code that cannot be read."""
     try:
-        return [t for t in tokenize.generate_tokens(io.StringIO(source).readline) if t.type == tokenize.COMMENT]
+        return list(tokenize.generate_tokens(io.StringIO(source).readline))
     except (tokenize.TokenError, IndentationError):
         return []
+
+
+def comments(source: str) -> list[tokenize.TokenInfo]:
+    """The comments of a cell."""
+    return [t for t in tokens(source) if t.type == tokenize.COMMENT]
 
 
 def docstrings(source: str) -> list[tokenize.TokenInfo]:
-    """The docstrings of a cell's functions and classes; none of code that cannot be read."""
-    try:
-        tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
-    except (tokenize.TokenError, IndentationError):
-        return []
-    return [
-        t for before, t in itertools.pairwise(tokens) if (before.type, t.type) == (tokenize.INDENT, tokenize.STRING)
-    ]
+    """The docstrings of a cell's functions and classes."""
+    pairs = itertools.pairwise(tokens(source))
+    return [t for before, t in pairs if (before.type, t.type) == (tokenize.INDENT, tokenize.STRING)]
 
 
 def blocks(text: str) -> list[Block]:
