@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from bookext.check import ledger, overstate, slices, stress
 from bookext.check.slices import SliceError, described, fingerprint, slice_of, vary
-from bookext.check.stress import Conditions, conflicts, plan_of, records_text, words
+from bookext.check.stress import Conditions, conflicts, in_words, outcome, plan_of, records_text
 from bookext.read.chapter import parse_chapter
 from support import FRONT
 
@@ -351,13 +351,15 @@ def test_a_claim_without_draws_needs_none():
     plan, wrong = plan_of(part_of(), "new-grows", Conditions(draws=10))
     made = {"code": "", "drawn": False, "runs": {"as printed": {"held": True}}}
     assert not wrong and stress.missing(made, plan) == [] and list(conflicts(made, plan, 1.0)) == []
-    assert words(made, plan) == "held; nothing is drawn"
+    assert in_words(outcome(made, plan)) == "held; nothing is drawn"
 
 
 def test_the_result_in_words():
     part = part_of()
     plan, _ = plan_of(part, "new-grows", CONDITIONS)
-    assert words(record(part), plan) == "held in 2 of 2 draws; held at depth 4, 16; fails at jitter -1"
+    result = outcome(record(part), plan)
+    assert in_words(result) == "held in 2 of 2 draws; held at depth 4, 16; fails at jitter -1"
+    assert in_words(result, "zh") == "2次抽样中2次成立；取depth 4, 16时也成立；取jitter -1时不成立"
 
 
 def test_records_are_sorted_and_a_line_a_run():

@@ -169,6 +169,7 @@ def test_labels_lead_to_the_same_places_in_both_languages():
         ("{ref}`fig-sig-curves`", "[图3.1](…/zh/book/03-vanishing-sigmoid.html#fig-sig-curves)"),
         ("{ref}`ex-sig-depth`", "[练习3.1](…/zh/book/03-vanishing-sigmoid.html#ex-sig-depth)"),
         ("{doc}`notation`和[它](notation.md)", "[符号表](…/zh/book/notation.html)和[它](…/zh/book/notation.html)"),
+        ("{eq}`eq-sig-slope`", "[式(3.2)](…/zh/book/03-vanishing-sigmoid.html#equation-eq-sig-slope)"),
         ("{doc}`zh/glossary`", "[Glossary 术语表](…/zh/book/zh/glossary.html)"),
     ],
 )

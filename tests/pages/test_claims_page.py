@@ -8,6 +8,7 @@ from bookext.pages import claims as marks
 from bookext.read.book import ROOT, book_pages, executed_pages
 from bookext.read.chapter import parse_chapter, read_chapter
 from bookext.read.claims import claims_of, decisions_of
+from bookext.read.words import say
 from bs4 import BeautifulSoup
 from docutils import nodes, utils
 from support import FRONT, SITE
@@ -63,17 +64,20 @@ def test_no_line_breaks_between_a_sentence_and_its_mark():
 
 
 @pytest.mark.site
+@pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("page", [p for p in book_pages() if claims_of(read_chapter(p))], ids=lambda p: p.stem)
-def test_each_mark_leads_to_its_row(page):
-    shown = BeautifulSoup((SITE / page.relative_to(ROOT).with_suffix(".html")).read_text("utf8"), "html.parser")
-    ledger = BeautifulSoup((SITE / "book/appendix/ledger.html").read_text("utf8"), "html.parser")
+def test_each_mark_leads_to_its_row(page, language):
+    site = SITE / {"en": "", "zh": "zh"}[language]
+    shown = BeautifulSoup((site / page.relative_to(ROOT).with_suffix(".html")).read_text("utf8"), "html.parser")
+    ledger = BeautifulSoup((site / "book/appendix/ledger.html").read_text("utf8"), "html.parser")
     links = shown.select("article .claim a")
     names = [link["href"].partition("#claim-")[2] for link in links]
     assert sorted(names) == sorted(claim.name for claim in claims_of(read_chapter(page)))
     assert "{claim}" not in shown.get_text()
     for name, link in zip(names, links, strict=True):
-        stands_for, result = results()[name]
-        assert link["title"] == result and link.get_text() == "✓tested"
+        stands_for, result = results(language)[name]
+        assert link["title"] == result and link.get_text() == f"✓{say(language, 'tested')}"
+        stands_for = stands_for.replace(" %", " %" if language == "en" else "%")
         row = ledger.find(id=f"claim-{name}").find_parent("tr")
         assert [cell.get_text() for cell in row.find_all("td")][1:3] == [stands_for, result]
 

@@ -29,6 +29,7 @@ PAGES = (
     "roles",
     "claims",
     "folds",
+    "tables",
     "math",
     "ledgerpage",
     "live",

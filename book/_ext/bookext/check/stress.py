@@ -7,7 +7,7 @@ which needs no run.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -15,12 +15,14 @@ from typing import Any
 
 from bookext.read.book import parsed
 from bookext.read.chapter import Chapter
+from bookext.read.words import say
 
 from .slices import Slice, SliceError, described, fingerprint
 
 PRINTED = "as printed"
 Variations = Mapping[str, tuple[str, ...]]
 Run = dict[str, Any]  # {"held": …} and, where there are any, "values", "opposite", "error"
+Part = tuple[str, dict[str, Any]]  # a text of the catalogue, and what is put into it
 
 
 @dataclass(frozen=True)
@@ -161,20 +163,25 @@ def conflicts(record: Mapping[str, Any], plan: Plan, share: float) -> Iterator[s
         yield "random numbers are drawn, and no other draw is tried; give draws="
 
 
-def words(record: Mapping[str, Any], plan: Plan) -> str:
-    """The result in words: 'held in 10 of 10 draws; held at depth 4, 16; fails at depth 30'."""
-    runs, said = record["runs"], list[str]()
+def outcome(record: Mapping[str, Any], plan: Plan) -> list[Part]:
+    """The result, part by part: over the draws, then where else it holds, then where it fails."""
+    runs, said = record["runs"], list[Part]()
     if record["drawn"]:
         held, of = tally(record, plan)
-        said.append(f"held in {held} of {of} draws" if of else "not tried with other draws")
+        drawn = ("held in {held} of {of} draws", {"held": held, "of": of})
+        said.append(drawn if of else ("not tried with other draws", {}))
     else:
-        said.append(
-            "held; nothing is drawn" if runs.get(PRINTED, {}).get("held") else "does not hold; nothing is drawn"
-        )
-    for verb, wanted in (("held at", True), ("fails at", False)):
+        holds = runs.get(PRINTED, {}).get("held")
+        said.append(("held; nothing is drawn" if holds else "does not hold; nothing is drawn", {}))
+    for text, wanted in (("held at {where}", True), ("fails at {where}", False)):
         if found := [v for v in plan.variations if v in runs and runs[v]["held"] is wanted]:
-            said.append(f"{verb} {together(found)}")
-    return "; ".join(said)
+            said.append((text, {"where": together(found)}))
+    return said
+
+
+def in_words(parts: Iterable[Part], language: str = "en") -> str:
+    """Parts in a language: 'held in 10 of 10 draws; held at depth 4, 16; fails at depth 30'."""
+    return say(language, "; ").join(say(language, text).format(**given) for text, given in parts)
 
 
 def together(labels: list[str]) -> str:

@@ -89,6 +89,8 @@ def role(chapter: Chapter, name: str, body: str) -> str:
         if label not in labels(language):
             raise GeneratorError(f"{chapter.name}: {{{name}}}`{body}` refers to {label}, which is nowhere in the book")
         page, shown, anchor = labels(language)[label]
+        if name == "eq":
+            shown = say(language, "({number})").format(number=shown[1:-1])
         if name == "eq" and page == here:
             return shown
         return link_to(chapter, text if target else shown, page, anchor)

@@ -16,6 +16,7 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx_exercise.nodes import exercise_enumerable_node
 
 from bookext.check.twins import stale, texts, translated_pages
 from bookext.read.blocks import Block, kept_of, translated_from, translation_of
@@ -31,6 +32,8 @@ SHARED = re.compile(
     r"_static/(?!search-index|words|previews/))"
 )
 
+
+BRACKETS = {" (": "（", ")": "）"}  # around the name of an exercise
 
 # The scripts of every page, and those of the figures that a reader moves, by the file that has their words.
 SCRIPTS = {"words.js": ("*.js",), "words-live.js": ("explore/*.js", "live/*.js")}
@@ -61,9 +64,14 @@ def say_here(app: Sphinx, text: str) -> str:
     return say(app.config.language, text)
 
 
+def language_there(app: Sphinx, docname: str) -> str:
+    """The language of a page of this run."""
+    return "zh" if is_translated(app, docname) else "en"
+
+
 def say_there(app: Sphinx, docname: str, text: str) -> str:
     """A text of the site on a page, in the language of that page."""
-    return say_here(app, text) if is_translated(app, docname) else text
+    return say(language_there(app, docname), text)
 
 
 def plain_english(block: Block) -> Iterator[str]:
@@ -129,6 +137,14 @@ def close_lines(app: Sphinx, doctree: nodes.document) -> None:
             after = "".join(node.astext() for node in parent[place + 1 :])[:1]
             closed = BROKEN.sub("", f"{before}{text}{after}")
             parent[place] = nodes.Text(closed[len(before) : len(closed) - len(after)])
+
+
+def close_titles(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """The name of an exercise stands in Chinese brackets; sphinx-exercise writes its own around it."""
+    if is_translated(app, docname):
+        for exercise in doctree.findall(exercise_enumerable_node):
+            for bracket in [text for text in exercise[0].children if text in BRACKETS]:
+                exercise[0].replace(bracket, nodes.Text(BRACKETS[bracket]))
 
 
 def outdated(app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
@@ -203,5 +219,6 @@ def setup(app: Sphinx) -> None:
     app.connect("source-read", read_source)
     app.connect("doctree-read", put_notice)
     app.connect("doctree-read", close_lines)
+    app.connect("doctree-resolved", close_titles)
     app.connect("env-get-outdated", outdated)
     app.connect("builder-inited", write_words)

@@ -13,7 +13,7 @@ from bookext.read.book import book_pages
 from bookext.read.chapter import Chapter, read_chapter
 from bookext.read.claims import claims_of, decisions_of
 
-from .chinese import say_there
+from .chinese import language_there, say_there
 
 LEDGER = "book/appendix/ledger"
 
@@ -41,7 +41,8 @@ class ClaimRole(SphinxRole):
         if name not in results():
             return [], [self.inliner.reporter.error(f"no assertion decides the claim {name}", line=self.lineno)]
         address = self.env.app.builder.get_relative_uri(self.env.docname, LEDGER)
-        link = f'<a href="{address}#claim-{name}" title="{escape(results()[name][1])}">'
+        said = results(language_there(self.env.app, self.env.docname))
+        link = f'<a href="{address}#claim-{name}" title="{escape(said[name][1])}">'
         mark = (
             '<span aria-hidden="true">✓</span><span class="unseen">'
             + say_there(self.env.app, self.env.docname, "tested")

@@ -15,7 +15,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
 from bookext.check.ledger import ITEM, bound_names, counts, kind_of, used_names
-from bookext.check.results import AS_PRINTED, LEDGER_HERE, UNTRIED, results, tolerances
+from bookext.check.results import LEDGER_HERE, results, tolerances
 from bookext.read.blocks import translation_of
 from bookext.read.book import ROOT, executed_pages, numbered_chapters
 from bookext.read.chapter import ATTRIBUTES, TARGET, Chapter, Equation, Number, read_chapter
@@ -23,7 +23,7 @@ from bookext.read.kept import files, of_page, text_digest
 from bookext.read.labels import citation, cited, labels
 from bookext.read.plaintext import plain_number
 
-from .chinese import is_chinese, is_translated, say_there
+from .chinese import is_chinese, is_translated, language_there, say_there
 from .claims import LEDGER, claims_here
 from .roles import chapter_url
 
@@ -36,7 +36,6 @@ MACHINERY = [
     ROOT / "book/references.bib",
 ]
 CELL = "cell\u00a0{number}"
-FIXED = {AS_PRINTED, UNTRIED}  # what a claim's row says without its conditions
 
 
 def computing_cell(chapter: Chapter, number: Number) -> int:
@@ -117,9 +116,8 @@ class LedgerDirective(SphinxDirective):
         return [name, kind, self.cells(chapter, cells), *shown, "; ".join(sources(chapter, equation))]
 
     def claim(self, chapter: Chapter, name: str, sentence: str, cell: int) -> Row:
-        stands_for, result = results()[name]
+        stands_for, result = results(language_there(self.env.app, self.env.docname))[name]
         said, _ = self.state.inline_text(sentence, self.lineno)
-        stands_for, result = (self.say(text) if text in FIXED else text for text in (stands_for, result))
         return [nodes.inline("", "", *said, ids=[f"claim-{name}"]), stands_for, result, self.cells(chapter, [cell])]
 
     def number(self, chapter: Chapter, number: Number, section: str) -> Row:

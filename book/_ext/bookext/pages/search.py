@@ -212,7 +212,8 @@ def show_references(env: BuildEnvironment, document: nodes.document) -> None:
         elif reference.get("reftype") == "ref":
             title = labels.get(target, ("", "", ""))[2]
         elif reference.get("reftype") == "eq" and target in equations:
-            title = f"({numbered(env, equations[target][0], 'displaymath', [f'equation-{target}'])})"
+            number = numbered(env, equations[target][0], "displaymath", [f"equation-{target}"])
+            title = (env.config.math_eqref_format or "({number})").format(number=number)
         if title and not reference.get("refexplicit"):
             reference.replace_self(nodes.Text(title))
 

@@ -11,7 +11,7 @@ from pygments.formatters import HtmlFormatter
 from sphinx.application import Sphinx
 from sphinx.writers.html5 import HTML5Translator
 
-from .chinese import is_chinese, is_translated
+from .chinese import is_chinese, is_translated, say_there
 
 CHINESE = re.compile(r"[\u4e00-\u9fff]+(?:[ ·]*[\u4e00-\u9fff]+)*")
 WORD = re.compile(r"[A-Za-z]{4,}")
@@ -60,6 +60,18 @@ class Writer(HTML5Translator):
         if len(WORD.findall(text)) > 2 and not CHINESE.search(text):
             node["classes"].append("language-en")
         super().visit_paragraph(node)
+
+    def add_permalink_ref(self, node: nodes.Element, title: str) -> None:
+        """What Sphinx calls a link to a place, in words of the page's language; Sphinx's own catalogue has only some."""
+        app, page = self.builder.app, self.builder.current_docname
+        super().add_permalink_ref(node, title if CHINESE.search(title) else say_there(app, page, title))
+
+    def add_fignumber(self, node: nodes.Element) -> None:
+        """Between the number of an exercise and a Chinese bracket stands no blank."""
+        written = len(self.body)
+        super().add_fignumber(node)
+        if node.astext().startswith("（"):
+            self.body[written:] = [part.rstrip() for part in self.body[written:]]
 
     def visit_section(self, node: nodes.section) -> None:
         """A section with a heading of its own; the page's is its article's, and the contents of an exercise have none.

@@ -35,6 +35,11 @@ def settings() -> dict[str, Any]:
         "html_copy_source": False,
         "bibtex_reference_style": "author_year_zh",
         "bibtex_default_style": "book_zh",
+        "math_eqref_format": say("zh", "({number})"),
+        "numfig_format": {
+            "figure": say("zh", "Figure {number}").format(number="%s"),
+            "exercise": say("zh", "Exercise {number}").format(number="%s"),
+        },
         "site_description": say("zh", own["sphinx"]["config"]["site_description"]),
     }
     return own

@@ -32,14 +32,15 @@ from bookext.check.stress import (
     PRINTED,
     Plan,
     conflicts,
+    in_words,
     is_current,
     missing,
     number_of,
+    outcome,
     plan_of,
     read_records,
     record_path,
     records_text,
-    words,
 )
 from bookext.read.book import ROOT, executed_pages
 from bookext.read.chapter import Chapter, read_chapter
@@ -201,7 +202,10 @@ def stress(claims: list[Stressed], keep: bool = True, limit: int = LIMIT, patien
                 if claim.name not in told and not claim.waiting():
                     told.add(claim.name)
                     bad = "; ".join(conflicts(claim.record, claim.plan, claim.share))
-                    print(f"{claim.name}: {words(claim.record, claim.plan)}{bad and f' — CONFLICT: {bad}'}", flush=True)
+                    print(
+                        f"{claim.name}: {in_words(outcome(claim.record, claim.plan))}{bad and f' — CONFLICT: {bad}'}",
+                        flush=True,
+                    )
 
         start()
         while running:
