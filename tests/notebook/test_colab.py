@@ -161,7 +161,7 @@ def set_up(colab, tmp_path, monkeypatch) -> Iterator[Callable[..., subprocess.Co
     def with_address(url: str, site: str, tag: str = TAG, **environment: str) -> subprocess.CompletedProcess[str]:
         monkeypatch.setitem(config(), "repository", config()["repository"] | {"url": url, "branch": tag})
         monkeypatch.setitem(config(), "html", config()["html"] | {"baseurl": site})
-        code = setup_code()
+        code = setup_code("en")
         return run(colab, "-c", f"{code}\nset_up_labs()\nimport labs.jacobians", cwd=tmp_path, **environment)
 
     yield with_address
