@@ -19,11 +19,13 @@ from typing import Any
 
 import numpy as np
 
+from labs.words import retell, say
+
 SHOWN = {
-    "passed": "✓ {:<4} shows none of the common errors",
-    "failed": "✗ {:<4} answered, and its check has found something",
-    "unanswered": "– {:<4} not answered yet",
-    "not run": "  {:<4} its check was not run",
+    "passed": "✓ {question:<4} shows none of the common errors",
+    "failed": "✗ {question:<4} answered, and its check has found something",
+    "unanswered": "– {question:<4} not answered yet",
+    "not run": "  {question:<4} its check was not run",
 }
 
 
@@ -98,7 +100,9 @@ class Homework:
     def _number(self, key: str) -> int:
         if self.is_demo and not self._warned:
             self._warned = True
-            print("These are demonstration numbers: write your student id into STUDENT_ID and run all cells again.")
+            print(
+                say("These are demonstration numbers: write your student id into STUDENT_ID and run all cells again.")
+            )
         text = "\0".join([self.salt, self.name, self.student_id, key])
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
@@ -132,18 +136,29 @@ class Homework:
         """
         return Check(self, question, answers)
 
+    def tell(self, text: str) -> None:
+        """Print a line of the homework's own, in the reader's language.
+
+        >>> Homework("hw1", "s123", salt="x").tell(f"your factor: r = {1.5}")
+        your factor: r = 1.5
+        """
+        print(retell(text))
+
     def summary(self, *questions: str) -> None:
         """Print what is answered and how to submit; ``questions`` names those to list even if their check never ran."""
-        print(f"{self.name}, {'no student id yet' if self.is_demo else f'student id {self.student_id}'}")
+        who = say("{name}, no student id yet") if self.is_demo else say("{name}, student id {id}")
+        print(who.format(name=self.name, id=self.student_id))
         states = {question: "not run" for question in questions} | self.results
         for question, state in states.items():
-            print(f"  {SHOWN[state].format(question)}")
-        print(f"{list(states.values()).count('passed')} of {len(states)} show none of the common errors.")
-        print(
+            print(f"  {say(SHOWN[state]).format(question=question)}")
+        passed = list(states.values()).count("passed")
+        print(say("{count} of {total} show none of the common errors.").format(count=passed, total=len(states)))
+        ending = say(
             "The checks know no more than that; the grade comes from others, with other inputs.\n"
-            f"To submit: restart and run all cells once more, save, download the notebook (Colab: File, Download, .ipynb)\n"
-            f"and hand in {self.name}.ipynb as your course says."
+            "To submit: restart and run all cells once more, save, download the notebook (Colab: File, Download, .ipynb)\n"
+            "and hand in {name}.ipynb as your course says."
         )
+        print(ending.format(name=self.name))
 
 
 @dataclass
@@ -164,9 +179,12 @@ class Check:
         state = "unanswered" if stub or any(map(_unanswered, self.answers)) else "failed" if error else "passed"
         self.homework.results[self.question] = state
         other = stub and not any(map(_unanswered, self.answers)) and str(error) not in {"", f"question {self.question}"}
-        missing = f": answer {error} first" if other else ": not answered yet"
-        told = {"unanswered": missing, "failed": error and f": {_told(error, trace)}", "passed": ""}[state]
-        print(f"{SHOWN[state][0]} {self.question}{told}")
+        missing = (
+            say("answer {question} first").format(question=retell(str(error))) if other else say("not answered yet")
+        )
+        told = missing if state == "unanswered" else _told(error, trace) if error else ""
+        line = say("{mark} {question}: {told}") if told else "{mark} {question}"
+        print(line.format(mark=SHOWN[state][0], question=self.question, told=told))
         return True
 
 
@@ -178,7 +196,11 @@ def _told(error: Exception, trace: TracebackType | None) -> str:
             place = trace
         trace = trace.tb_next
     if place is None or (place is cell and isinstance(error, AssertionError)):
-        return str(error) or "an assert of this check fails"
-    line = linecache.getline(place.tb_frame.f_code.co_filename, place.tb_lineno).strip()
-    whose = "this check" if place is cell else "your code"
-    return f"{type(error).__name__}: {error} ({whose}, line {place.tb_lineno}: {line})"
+        return retell(str(error)) or say("an assert of this check fails")
+    code = linecache.getline(place.tb_frame.f_code.co_filename, place.tb_lineno).strip()
+    this, yours = (
+        say("{kind}: {error} (this check, line {line}: {code})"),
+        say("{kind}: {error} (your code, line {line}: {code})"),
+    )
+    told = this if place is cell else yours
+    return told.format(kind=type(error).__name__, error=error, line=place.tb_lineno, code=code)

@@ -19,7 +19,7 @@ from support import missing
 
 from instructor.grading import batch, checks
 from instructor.grading.sandbox import Sandbox
-from instructor.release import BEGIN, END, release
+from instructor.release import BEGIN, END, ROOT, release
 from instructor.tests.planting import (
     HOMEWORKS,
     SECRET,
@@ -38,6 +38,7 @@ from instructor.tests.planting import (
     slips,
     whole,
 )
+from labs.words import retell
 
 # The tests of one homework share what they have worked out.
 each_homework = pytest.mark.parametrize(
@@ -114,6 +115,34 @@ def test_what_is_refused_does_not_depend_on_whose_numbers_they_are(name: str) ->
                 wrong += 1
                 accepted += [] if line.startswith("✗") else [f"{question}, {answer}: {line}"]
         assert len(accepted) <= 0.05 * wrong, accepted
+
+
+ENGLISH = re.compile(r"\b[A-Za-z]?[a-z]+,? [a-z]+,? [a-z]{2,}\b", re.ASCII)  # three words in a row
+ERROR = re.compile(r"^✗ \w+\*?[:：] ?\w+(?:Error|Exception|Warning): .*", re.MULTILINE)  # as Python says it
+
+
+@each_homework
+def test_every_hint_has_its_chinese(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What each planted answer gets to read, with the values that it has there."""
+    hints = {outcome(name, question, answer)[0] for question, _, answer, *_ in table(name)}
+    hints = {hint.partition(": ")[2] for hint in hints if ": " in hint and not ERROR.match(hint)}
+    monkeypatch.setenv("LABS_LANGUAGE", "zh")
+    chinese = {hint: retell(hint) for hint in hints}
+    assert len(chinese) > 20
+    assert not [said for hint, said in chinese.items() if hint == said or ENGLISH.search(said)]
+
+
+@each_homework
+def test_a_chinese_notebook_says_nothing_in_english(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither as it is handed out nor where every question has a wrong answer."""
+    monkeypatch.setenv("LABS_LANGUAGE", "zh")
+    blank = (ROOT / "book" / "zh" / "homework" / f"{name}.md").read_text("utf8")
+    wrong = {question: answer for question, _, answer, *_ in table(name)}
+    for text, answers in ((blank, {}), (master(name), wrong)):
+        printed = whole(text, "s123", answers)[1]
+        assert len(re.findall("^[✗–]", printed, re.MULTILINE)) > 0.8 * len(answer_names(name)), printed
+        assert not ENGLISH.search(ERROR.sub("", printed)), printed
+    assert blank.count("hw.check(") > 5 and "学号" in printed
 
 
 def numbers(value: Any) -> list[float]:

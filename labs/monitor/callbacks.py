@@ -13,6 +13,7 @@ from torch import nn
 
 from labs.monitor.series import scalars
 from labs.monitor.watch import StabilityMonitor
+from labs.words import say
 
 __all__ = ["AccelerateMonitor", "lightning_callback", "trainer_callback"]
 
@@ -38,7 +39,9 @@ class _Watch:
         report = self.monitor.report
         if report.verdict not in {"healthy"} | self.said:
             self.said.add(report.verdict)
-            warnings.warn(f"Step {report.step}: {report.verdict}. {report.advice}", stacklevel=2)
+            told = say("Step {step}: {verdict}. {advice}")
+            told = told.format(step=report.step, verdict=say(report.verdict), advice=report.advice)
+            warnings.warn(told, stacklevel=2)
         return scalars(report, layers)
 
     def close(self) -> None:

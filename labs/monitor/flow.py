@@ -18,6 +18,7 @@ from labs.monitor.kept import Kept, floats, storage_of
 from labs.monitor.measure import wide
 from labs.monitor.origin import find_nonfinite_origin
 from labs.monitor.replay import Operation, Replay
+from labs.words import spoken
 
 
 @dataclass(eq=False)
@@ -178,7 +179,7 @@ def along(nodes: Sequence[Node], chain: Sequence[str]) -> list[Node]:
 
 
 def examined(model: nn.Module, closure: Callable[[], Tensor]) -> dict[str, Any]:
-    """What the finder says of a step, and the step itself, ready for ``json.dumps``: nodes name each other by their numbers.
+    """What the finder says of a step, also in Chinese, and the step itself, ready for ``json.dumps``: nodes name each other by numbers.
 
     >>> import torch
     >>> p = torch.tensor([0.0, 1.0])
@@ -187,6 +188,8 @@ def examined(model: nn.Module, closure: Callable[[], Tensor]) -> dict[str, Any]:
     (['log', 'mul', 'sum', 'neg', 'loss'], ['log', 'mul', 'sum', 'neg'])
     """
     nodes, origin = flow(model, closure), find_nonfinite_origin(model, closure)
+    with spoken("zh"):
+        messages = {"zh": find_nonfinite_origin(model, closure).message}
     number = {node: k for k, node in enumerate(nodes)}
     told = [
         vars(node)
@@ -194,4 +197,5 @@ def examined(model: nn.Module, closure: Callable[[], Tensor]) -> dict[str, Any]:
         for node in nodes
     ]
     way = [number[node] for node in along(nodes, origin.chain)]
-    return {"phase": origin.phase, "message": origin.message, "chain": [*origin.chain], "way": way, "nodes": told}
+    found = {"phase": origin.phase, "message": origin.message, "messages": messages, "chain": [*origin.chain]}
+    return found | {"way": way, "nodes": told}

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from labs.monitor.kept import Kept, floats, module_name, nonfinite
 from labs.monitor.remedies import MASKABLE, blame, remedy_of
 from labs.monitor.replay import LEAVES, PHASES, Key, Operation, Replay, Vanishing
+from labs.words import retell, say
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,12 @@ class Origin:
         return self.phase != "none"
 
     def __str__(self) -> str:
-        what = f"{self.tensor} (read by {self.operation or 'nothing'})" if self.tensor else self.operation
-        head = f"{self.phase}: {what} " + (f"in {self.module}" if self.module else "outside every submodule")
-        links = self.chain if len(self.chain) <= 7 else (*self.chain[:3], "...", *self.chain[-3:])
+        read = say("{tensor} (read by {operation})") if self.operation else say("{tensor} (read by nothing)")
+        what = read.format(tensor=self.tensor, operation=self.operation) if self.tensor else self.operation
+        head = say("{phase}: {what} in {module}") if self.module else say("{phase}: {what} outside every submodule")
+        head = head.format(phase=say(self.phase), what=what, module=self.module)
+        chain = tuple(map(_place, self.chain))
+        links = chain if len(chain) <= 7 else (*chain[:3], "...", *chain[-3:])
         lines = [head, self.source, self.message, " -> ".join(links)] if self else [self.message]
         return "\n  ".join(filter(None, lines))
 
@@ -123,9 +127,11 @@ def find_nonfinite_origin(
 
     run = first = replay(Replay)
     if run.phase == "backward" and scaler is not None and replay(Replay, scaler=None).phase != "backward":
-        remark = "the scaler skips such a step and takes a smaller one. Unscaled, the gradients are finite."
-        message = f"Only the loss scale {scaler.get_scale():g} makes gradients overflow: {remark}"
-        return Origin("none", message=message, replays=count)
+        message = say(
+            "Only the loss scale {scale:g} makes gradients overflow: the scaler skips such a step and takes a smaller one."
+            " Unscaled, the gradients are finite."
+        )
+        return Origin("none", message=message.format(scale=scaler.get_scale()), replays=count)
     if run.phase == "none" and run.half:
         run = replay(Vanishing)
     if run.error is not None:
@@ -133,7 +139,7 @@ def find_nonfinite_origin(
     towards = _reached(run.ends)
     suspects = _suspects(towards)
     if not suspects:
-        found = _unread_poison(model, first) or Origin("none", message="Nothing found: the step is finite.")
+        found = _unread_poison(model, first) or Origin("none", message=say("Nothing found: the step is finite."))
         return replace(found, replays=count)
     tried = len(suspects) > 1 and type(run) is Replay
     cure = next(filter(later, [key for key in suspects if key[0] not in LEAVES][:8]), None) if tried else None
@@ -253,10 +259,10 @@ def _unread_poison(model: nn.Module, run: Replay) -> Origin | None:
     readers = {leaf.tensor: leaf.reader for leaf in run.leaves.values() if leaf.reader is not None}
     for name, kind in _poisoned(model).items():
         reader = readers.get(name, Operation()) if kind == "buffer" else Operation()  # of a table other rows are read
-        message = f"{name} holds Inf or NaN. This step's loss and gradients do not depend on it, another's may."
+        message = say("{name} holds Inf or NaN. This step's loss and gradients do not depend on it, another's may.")
         if kind == "buffer" and name in readers:
-            message = f"{name} holds Inf or NaN, and {reader.name} reads it: its result is finite, and says nothing."
-        at = Operation(source=reader.source)
+            message = say("{name} holds Inf or NaN, and {reader} reads it: its result is finite, and says nothing.")
+        message, at = message.format(name=name, reader=reader.name), Operation(source=reader.source)
         return _origin(kind, name.rpartition(".")[0], reader.name, at, [name], message, name)
     return None
 
@@ -276,7 +282,8 @@ def _oversized(run: Replay) -> str:
     largest = max(size, key=size.__getitem__, default="")
     if run.phase not in ("forward", "backward") or not largest or not size[largest] > 100:
         return ""
-    return f" The weights in {largest} are {size[largest]:.2g} times their usual size: too large a learning rate?"
+    told = say(" The weights in {name} are {times:.2g} times their usual size: too large a learning rate?")
+    return told.format(name=largest, times=size[largest])
 
 
 def _sample(run: Replay, at: Operation) -> int | None:
@@ -293,8 +300,9 @@ def _sample(run: Replay, at: Operation) -> int | None:
 def _where(at: Operation, sample: int | None) -> str:
     if not at.entry:
         return ""
-    which = f", sample {sample} of the batch" if sample is not None else ""
-    return f"; the first at {list(at.entry)} of shape {list(at.shape)}, {at.dtype}{which}"
+    told = say("; the first at {entry} of shape {shape}, {dtype}")
+    told += say(", sample {sample} of the batch") if sample is not None else ""
+    return told.format(entry=list(at.entry), shape=list(at.shape), dtype=at.dtype, sample=sample)
 
 
 def _explained(model: nn.Module, optimizer: Any, run: Replay, path: list[Operation], others: list[str]) -> Origin:
@@ -305,8 +313,8 @@ def _explained(model: nn.Module, optimizer: Any, run: Replay, path: list[Operati
         found = _explained_leaf(model, path, chain, _where(first, sample))
     else:
         found = _explained_operation(optimizer, run, path, others, _where(first, sample))
-    raised = f" The exception that this step raised comes of it: {run.raised}" if run.error is not None else ""
-    return replace(found, message=found.message + raised, sample=sample)
+    raised = say(" The exception that this step raised comes of it: {error}") if run.error is not None else ""
+    return replace(found, message=found.message + raised.format(error=run.raised), sample=sample)
 
 
 def _explained_operation(optimizer: Any, run: Replay, path: list[Operation], others: list[str], where: str) -> Origin:
@@ -320,33 +328,44 @@ def _explained_operation(optimizer: Any, run: Replay, path: list[Operation], oth
             chain = [operation, *chain]
     kind = "vanishing" if isinstance(run, Vanishing) else run.phase
     why, remedy = remedy_of(first, kind == "backward")
-    remedy = (
-        f" Remedy: {remedy}" + f", before {operation}" * (kind == "backward" and first.forward is not None) + "."
-        if remedy
-        else ""
-    )
+    before = kind == "backward" and first.forward is not None
+    advice = say(" Remedy: {remedy}, before {operation}.") if before else say(" Remedy: {remedy}.")
+    remedy = advice.format(remedy=remedy, operation=operation) if remedy else ""
     facts = first.facts + where * (run.phase != "optimiser")
-    message = _MESSAGES[kind].format(
-        why=why, remedy=remedy, facts=facts, operation=operation, goal=goal, blame=first.blame
+    message = say(_MESSAGES[kind]).format(
+        why=why, remedy=remedy, facts=facts, operation=operation, goal=retell(goal), blame=first.blame
     )
     if kind == "backward" and any(step.nan for step in path):
-        message += " A zero gradient times Inf is NaN: a where or mask hides a value, not its gradient."
-    message += _oversized(run) + f" Bad by themselves too: {', '.join(others[:4])}." * bool(others)
+        message += say(" A zero gradient times Inf is NaN: a where or mask hides a value, not its gradient.")
+    message += _oversized(run)
+    if others:
+        message += say(" Bad by themselves too: {names}.").format(names=", ".join(map(_place, others[:4])))
     return _origin(run.phase, module, operation, first, chain, message)
 
 
 def _explained_leaf(model: nn.Module, path: list[Operation], chain: list[str], where: str) -> Origin:
     """What was bad before the step, and what read it first."""
     (leaf, reader), tensor = path[:2], path[0].tensor
-    module, advice = reader.module, "check the data"
+    module, message = (
+        reader.module,
+        say("before the step a tensor from outside is bad already ({facts}): check the data."),
+    )
     if tensor:
         module = tensor.split(" of ")[-1].rpartition(".")[0]
-        advice = f"an earlier step spoiled it, and {len(_poisoned(model).keys() - {tensor})} others of the model"
-        advice += ". To catch that step, train again from sound weights under trap_nonfinite(model, optimizer)"
-    message = f"before the step {tensor or 'a tensor from outside'} is bad already ({leaf.facts}{where}): {advice}."
+        message = say(
+            "before the step {tensor} is bad already ({facts}): an earlier step spoiled it, and {count} others of the model."
+            " To catch that step, train again from sound weights under trap_nonfinite(model, optimizer)."
+        )
+    others = len(_poisoned(model).keys() - {tensor})
+    message = message.format(tensor=tensor, facts=leaf.facts + where, count=others)
     name = "" if reader.leaf else reader.name
     found = _origin(leaf.leaf, module, name, reader, chain, message, tensor)
     return replace(found, entry=leaf.entry, shape=leaf.shape, dtype=leaf.dtype)
+
+
+def _place(link: str) -> str:
+    """A link of a chain, in the reader's language; an operation has no other name."""
+    return retell(link) if " " in link or link in (*LEAVES, "loss") else link
 
 
 def _file(path: str) -> str:

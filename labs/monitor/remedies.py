@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from labs.monitor.replay import Operation
+from labs.words import say
 
 MASKABLE = (
     "softmax",
@@ -41,19 +42,21 @@ def _overflow(step: Operation) -> Words | None:
     if not isinstance(dtype, torch.dtype) or not math.isfinite(step.wide) or step.wide <= torch.finfo(dtype).max:
         return None
     largest = torch.finfo(dtype).max
-    why = f"it overflows: a number beyond the format's largest is Inf, and exact arithmetic gives {step.wide:.3g}"
-    if step.wide < 3e38:
-        return (
-            why,
-            f"compute this operation in float32{' or bfloat16' if step.wide < 1e38 else ''}, or make what it reads smaller",
-        )
-    return why, f"make what it reads smaller: the result is {step.wide / largest:.2g} times too large"
+    why = say("it overflows: a number beyond the format's largest is Inf, and exact arithmetic gives {exact:.3g}")
+    if step.wide < 1e38:
+        remedy = "compute this operation in float32 or bfloat16, or make what it reads smaller"
+    elif step.wide < 3e38:
+        remedy = "compute this operation in float32, or make what it reads smaller"
+    else:
+        remedy = say("make what it reads smaller: the result is {times:.2g} times too large")
+        remedy = remedy.format(times=step.wide / largest)
+    return why.format(exact=step.wide), remedy
 
 
 def _log(step: Operation) -> Words | None:
     x = _argument(step)
     if x < 0:
-        return f"the log of a negative number ({x:.3g}) is NaN", _POSITIVE
+        return say("the log of a negative number ({x:.3g}) is NaN").format(x=x), _POSITIVE
     return ("log 0 is -Inf", _LOG) if x == 0 else None
 
 
@@ -61,7 +64,7 @@ def _root(step: Operation) -> Words | None:
     x = _argument(step)
     if step.name == "rsqrt" and x == 0:
         return "x/0 is Inf and 0/0 is NaN", _EPS
-    return (f"the root of a negative number ({x:.3g}) is NaN", _POSITIVE) if x < 0 else None
+    return (say("the root of a negative number ({x:.3g}) is NaN").format(x=x), _POSITIVE) if x < 0 else None
 
 
 def _quotient(step: Operation) -> Words | None:
@@ -74,7 +77,8 @@ def _power(step: Operation) -> Words | None:
     if x == 0 and p < 0:
         return "0 to a negative power is Inf", "clamp the base away from 0"
     if x < 0 and p % 1:
-        return f"a negative number ({x:.3g}) to a fraction is NaN", "clamp the base to what is positive"
+        why = say("a negative number ({x:.3g}) to a fraction is NaN").format(x=x)
+        return why, "clamp the base to what is positive"
     return None
 
 
@@ -83,8 +87,9 @@ def _outside(step: Operation) -> Words | None:
     if step.name == "atanh" and abs(x) == 1:
         return "atanh is Inf at -1 and 1", "clamp the argument to a little less than 1 in magnitude"
     if step.name == "acosh":
-        return (f"acosh of {x:.3g} is NaN", "clamp the argument to 1 or more") if x < 1 else None
-    return (f"outside its domain ({x:.5g}) it is NaN", "clamp the argument to [-1, 1]") if abs(x) > 1 else None
+        return (say("acosh of {x:.3g} is NaN").format(x=x), "clamp the argument to 1 or more") if x < 1 else None
+    why = say("outside its domain ({x:.5g}) it is NaN").format(x=x)
+    return (why, "clamp the argument to [-1, 1]") if abs(x) > 1 else None
 
 
 def _mask(step: Operation) -> Words | None:
@@ -98,11 +103,10 @@ def _mask(step: Operation) -> Words | None:
             "the result of a masked entry, or of a row of them, is -Inf, and what follows reads it",
             "choose the entries that are not masked (where), and do not multiply those that are",
         )
-    row = f", {list(step.entry[:-1])}" if step.entry and len(step.entry) > 1 else ""
-    return (
-        f"the mask hides a whole row{row}: of -Inf alone, -Inf - (-Inf) is NaN",
-        "leave an entry of each row unmasked",
-    )
+    if step.entry and len(step.entry) > 1:
+        why = say("the mask hides a whole row, {row}: of -Inf alone, -Inf - (-Inf) is NaN")
+        return why.format(row=list(step.entry[:-1])), "leave an entry of each row unmasked"
+    return "the mask hides a whole row: of -Inf alone, -Inf - (-Inf) is NaN", "leave an entry of each row unmasked"
 
 
 def _mean(step: Operation) -> Words | None:
@@ -165,12 +169,16 @@ def _of(name: str, table: dict[str, Any]) -> Any:
 
 def remedy_of(step: Operation, backward: bool) -> Words:
     """What makes an operation's result bad, and what to do; an empty remedy where none is known to help."""
+    why, remedy = _words(step, backward)
+    return say(why), say(remedy)
+
+
+def _words(step: Operation, backward: bool) -> Words:
     name = step.name
     if name == "cross_entropy" and step.own and step.nan:  # finite logits: no target counts
         name = "nll_loss"
     if backward and step.forward is not None:
-        why, remedy = _overflow(step) or _of(name, _SLOPES) or ("its derivative is not finite here", "")
-        return why, remedy
+        return _overflow(step) or _of(name, _SLOPES) or ("its derivative is not finite here", "")
     rule = _of(name, _FORWARD)
     first, second = (rule, _overflow) if rule in (_exp, _mask) else (_overflow, rule)
     for words in (first, second):
@@ -195,10 +203,10 @@ def _eps(optimizer: Any, parameters: Sequence[Tensor]) -> tuple[torch.dtype | No
     formats = (p.dtype for p in parameters if p.is_floating_point())
     lost = next((dtype for dtype in formats if not torch.tensor(smallest, dtype=dtype, device="cpu")), None)
     larger = 1e-4 if lost in (torch.float16, None) else 1e-8
-    why = f"is 0 in {str(lost)[6:]}" if lost else "is too small for a gradient that vanishes"
-    masters = ", or keep the weights in float32" if lost == torch.float16 else ""
+    why = say("eps {eps:g} is 0 in {format}") if lost else say("eps {eps:g} is too small for a gradient that vanishes")
+    masters = say("take {eps:g}, or keep the weights in float32") if lost == torch.float16 else say("take {eps:g}")
     tried = larger if numbers and (lost or smallest < larger) else 0.0
-    return lost, tried, f"eps {smallest:g} {why}", f"take {larger:g}{masters}"
+    return lost, tried, why.format(eps=smallest, format=str(lost)[6:]), masters.format(eps=larger)
 
 
 def blame(optimizer: Any, parameters: Sequence[Tensor], later: Callable[[None, Callable[[], None]], bool]) -> str:
@@ -209,23 +217,25 @@ def blame(optimizer: Any, parameters: Sequence[Tensor], later: Callable[[None, C
 
     rates = ", ".join(f"{rate:g}" for rate in sorted(set(_numbers(optimizer, "lr"))))
     if not all(map(math.isfinite, _numbers(optimizer, "lr"))):
-        return f"The learning rate {rates} is no number itself: look at its schedule."
+        return say("The learning rate {rates} is no number itself: look at its schedule.").format(rates=rates)
     decay = max(_numbers(optimizer, "weight_decay"), default=0.0)
     if decay > 1 and cures(weight_decay=lambda _: 0.0):
-        return f"The weight decay {decay:g} is too large: without it the step is sound."
+        return say("The weight decay {decay:g} is too large: without it the step is sound.").format(decay=decay)
     lost, larger, why, remedy = _eps(optimizer, parameters)
+    too_small = say("In the update's denominator {why}: {remedy}.").format(why=why, remedy=remedy)
 
     def raised(eps: float) -> float:
         return max(eps, larger)
 
     if larger and lost and cures(eps=raised):
-        return f"In the update's denominator {why}: {remedy}."
+        return too_small
     if cures(lr=lambda rate: rate / 10):
-        return f"The learning rate {rates} is too large: divide it by 10."
+        return say("The learning rate {rates} is too large: divide it by 10.").format(rates=rates)
     if cures(lr=lambda rate: min(rate, 1e-3)):
-        return f"The learning rate {rates} is too large: with 0.001 this step is sound."
+        return say("The learning rate {rates} is too large: with 0.001 this step is sound.").format(rates=rates)
     if larger and not lost and cures(eps=raised):
-        return f"In the update's denominator {why}: {remedy}."
+        return too_small
     if larger and cures(lr=lambda rate: min(rate, 1e-3), eps=raised):
-        return f"Both the learning rate {rates} is too large (0.001 is sound) and {why}: {remedy}."
+        both = say("Both the learning rate {rates} is too large (0.001 is sound) and {why}: {remedy}.")
+        return both.format(rates=rates, why=why, remedy=remedy)
     return ""

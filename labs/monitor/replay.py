@@ -26,6 +26,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from labs.monitor.kept import Kept, floats, mended, module_name, nonfinite, storage_of, tensors
 from labs.monitor.measure import wide
+from labs.words import say
 
 PHASES = ("forward", "backward", "optimiser", "none")
 Key = tuple[str, ...]
@@ -242,7 +243,7 @@ class Replay(TorchDispatchMode):
             return
         for name, size in self.keep.sizes().items():
             if size > 1e4 * max(usual[name], 1):  # a network that saturates hides this from the loss
-                step.facts = f"{size / usual[name]:.2g} times as large"
+                step.facts = say("{times:.2g} times as large").format(times=size / usual[name])
                 self.phase = "optimiser"
                 self.ends = [Operation(leaf="goal", tensor=f"{name} after the update", causes=[step])]
 
@@ -362,7 +363,7 @@ class Replay(TorchDispatchMode):
         good, nans = t[t.isfinite()], bool(t.isnan().any())
         leaf.index = leaf.index or self.count
         leaf.entry, leaf.shape, leaf.dtype = _place_of(~t.isfinite()), tuple(t.shape), str(t.dtype)[6:]
-        leaf.facts = f"{t.numel() - good.numel()} of {t.numel()} entries are Inf or NaN"
+        leaf.facts = say("{bad} of {all} entries are Inf or NaN").format(bad=t.numel() - good.numel(), all=t.numel())
         if not nans and t.ndim == 0:
             leaf.fill = "number"
         elif not nans and not bool((t == math.inf).any()):
@@ -446,9 +447,11 @@ def _wide(func: Any, flat: list[Any], spec: Any) -> float:
 def _facts(result: Tensor, inputs: list[Tensor]) -> str:
     nans, bad = int(result.isnan().sum()), int((~result.isfinite()).sum())
     sizes = [f"{float(t[t.isfinite()].abs().max()):.3g}" for t in inputs if t.isfinite().any()]
-    read = f", from inputs of magnitude up to {', '.join(sizes[:3])}" if sizes else ""
-    largest = f"; {str(result.dtype)[6:]} ends at {torch.finfo(result.dtype).max:.4g}" if bad > nans else ""
-    return f"{nans} NaN and {bad - nans} Inf in {result.numel()} results{read}{largest}"
+    told = say("{nans} NaN and {infs} Inf in {count} results")
+    told += say(", from inputs of magnitude up to {sizes}") if sizes else ""
+    told += say("; {format} ends at {largest:.4g}") if bad > nans else ""
+    numbers = {"nans": nans, "infs": bad - nans, "count": result.numel(), "largest": torch.finfo(result.dtype).max}
+    return told.format(sizes=", ".join(sizes[:3]), format=str(result.dtype)[6:], **numbers)
 
 
 class Vanishing(Replay):

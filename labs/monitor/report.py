@@ -12,6 +12,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
+from unicodedata import east_asian_width
+
+from labs.words import say
 
 __all__ = ["BAND", "LayerReport", "StabilityReport"]
 
@@ -48,7 +51,7 @@ class _Judged:
     @property
     def advice(self) -> str:
         """What to do; empty if healthy."""
-        return _VERDICTS[self.verdict][0]
+        return say(_VERDICTS[self.verdict][0])
 
     @property
     def section(self) -> str:
@@ -107,7 +110,7 @@ class LayerReport(_Judged):
 
 
 _UNKNOWN = vars(LayerReport(""))
-_HEAD = ("layer", "mean", "std", "asleep", "|grad|", "0 in fp16", "|grad W|", "update/W", "verdict")
+_HEAD = "layer\tmean\tstd\tasleep\t|grad|\t0 in fp16\t|grad W|\tupdate/W\tverdict"
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,9 @@ class StabilityReport(_Judged):
         return _plain(asdict(self) | net | {"layers": layers})
 
     def _summary(self) -> list[str]:
-        first = f"Step {self.step}: {'; '.join(self.faults) or 'healthy'} (book: {self.section})"
+        faults = say("; ").join(map(say, self.faults or ["healthy"]))
+        first = say("Step {step}: {faults} (book: {section})")
+        first = first.format(step=self.step, faults=faults, section=self.section)
         return [line for line in (first, self.advice, *self.notes) if line]
 
     def _rows(self) -> Iterator[list[str]]:
@@ -148,16 +153,20 @@ class StabilityReport(_Judged):
             return "" if x is None else format(x, form)
 
         for r in self.layers:
-            asleep = [f"{x:.0%} {word}" for x, word in ((r.dead, "dead"), (r.saturated, "sat.")) if x is not None]
+            shares = ((r.dead, say("{share:.0%} dead")), (r.saturated, say("{share:.0%} sat.")))
+            asleep = [told.format(share=share) for share, told in shares if share is not None]
             gradient = show(r.gradient) + {"below": " <", "above": " >"}.get(r.band, "")
             lost = show(r.gradient_underflow.get("fp16"), ".0%")
             signal = [show(r.mean), show(r.std), *(asleep or [""]), gradient, lost]
-            yield [r.name, *signal, show(r.weight_gradient), show(r.update_ratio), r.verdict]
+            yield [r.name, *signal, show(r.weight_gradient), show(r.update_ratio), say(r.verdict)]
 
     def __str__(self) -> str:
-        table = [list(_HEAD), *self._rows()]
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
+        table = [say(_HEAD).split("\t"), *self._rows()]
+        widths = [max(map(_width, column)) for column in zip(*table, strict=True)]
+        lines = [
+            "  ".join(cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in table
+        ]
         return "\n".join([*self._summary(), "", *lines])
 
     def _repr_html_(self) -> str:
@@ -165,7 +174,7 @@ class StabilityReport(_Judged):
             return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
         words = "".join(f"<p>{html.escape(line)}</p>" for line in self._summary())
-        return f"{words}<table>{row('th', _HEAD)}{''.join(row('td', cells) for cells in self._rows())}</table>"
+        return f"{words}<table>{row('th', say(_HEAD).split(chr(9)))}{''.join(row('td', cells) for cells in self._rows())}</table>"
 
     def plot(self) -> Any:
         """Standard deviation of the outputs and norm of the gradients, layer by layer; returns matplotlib's figure."""
@@ -175,6 +184,11 @@ class StabilityReport(_Judged):
         figure, axes = plots.depth_axes("standard deviation, norm", "layer, in the order of calls")
         draw(axes, self)
         return figure
+
+
+def _width(text: str) -> int:
+    """How many columns a text takes: a Chinese character two."""
+    return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
 
 
 def _plain(value: Any) -> Any:
@@ -340,20 +354,23 @@ def judge(
 
 def _notes(net: _Net, faults: Sequence[str]) -> Iterator[str]:
     if net.lost and not net.overscaled:
-        yield f"The loss is {net.step.loss}."
+        yield say("The loss is {loss}.").format(loss=net.step.loss)
     if net.step.genuine and net.step.scale > 1:
-        yield f"It is not the loss scale {net.step.scale:g}: the scaler skips this step, and will skip those to come."
+        told = say("It is not the loss scale {scale:g}: the scaler skips this step, and will skip those to come.")
+        yield told.format(scale=net.step.scale)
     known = {r.name for r in net.layers}
     if elsewhere := [name for owner, names in net.step.spoilt.items() if owner not in known for name in names]:
-        yield f"The gradient of {', '.join(elsewhere[:3])} is not finite."
+        yield say("The gradient of {names} is not finite.").format(names=", ".join(elsewhere[:3]))
     if net.overscaled:
-        yield f"The gradients overflow at loss scale {net.step.scale:g}: the scaler skips this step and halves it."
+        told = say("The gradients overflow at loss scale {scale:g}: the scaler skips this step and halves it.")
+        yield told.format(scale=net.step.scale)
     if net.chain and {"exploding", "vanishing"} & set(faults) and 0 < net.backward < math.inf:
-        a_layer = net.backward ** (4 / 3 / len(net.chain))
-        yield f"Gradient, bottom quarter of the layers over top: {net.backward:.1e}; {a_layer:.2g} a layer."
+        told = say("Gradient, bottom quarter of the layers over top: {ratio:.1e}; {layer:.2g} a layer.")
+        yield told.format(ratio=net.backward, layer=net.backward ** (4 / 3 / len(net.chain)))
     if outside := sum(r.band in ("below", "above") for r in net.layers):
-        band = f"[{BAND[0]:g}, {BAND[1]:g}]"
-        yield f"The gradients of {outside} of {len(net.layers)} layers lie outside the band {band}."
+        told = say("The gradients of {outside} of {count} layers lie outside the band [{low:g}, {high:g}].")
+        yield told.format(outside=outside, count=len(net.layers), low=BAND[0], high=BAND[1])
     lost, where = max(((r.gradient_underflow.get("fp16", 0.0), r.name) for r in net.layers), default=(0.0, ""))
     if lost > 0.1:
-        yield f"In fp16, {lost:.0%} of the gradient at {where} would be 0: scale the loss (03-vanishing-sigmoid#sec-sig-exactly-zero)."
+        told = say("In fp16, {share:.0%} of the gradient at {layer} would be 0: scale the loss ({section}).")
+        yield told.format(share=lost, layer=where, section=_VERDICTS["no gradient"][1])

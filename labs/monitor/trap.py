@@ -30,6 +30,7 @@ from labs.monitor.kept import nonfinite, tensors
 from labs.monitor.measure import wide
 from labs.monitor.origin import Origin, find_nonfinite_origin
 from labs.monitor.saved import save_step
+from labs.words import say
 
 __all__ = ["NonFiniteError", "Trap", "trap_nonfinite"]
 
@@ -42,7 +43,7 @@ class NonFiniteError(ArithmeticError):
     """A step has gone wrong; ``origin`` says where, in words too."""
 
     def __init__(self, origin: Origin, step: int, remark: str) -> None:
-        super().__init__(f"step {step}: {origin}{remark}")
+        super().__init__(say("step {step}: {origin}").format(step=step, origin=origin) + remark)
         self.origin, self.step = origin, step
 
 
@@ -338,10 +339,10 @@ class Trap:
                 origin,
                 self._count,
             )
-            remark += f"\n  saved: {self.path}"
+            remark += "\n  " + say("saved: {path}").format(path=self.path)
         if self.raises:
             raise NonFiniteError(origin, self._count, remark) from error
-        warnings.warn(f"step {self._count}: {origin}{remark}", RuntimeWarning, stacklevel=3)
+        warnings.warn(str(NonFiniteError(origin, self._count, remark)), RuntimeWarning, stacklevel=3)
         _set_groups(self.optimizer, groups)
         if not undone:
             set_random_state(after[0])
@@ -367,7 +368,8 @@ class Trap:
     def _run_again(self) -> tuple[bool, str]:
         """Find the update that spoiled the weights, and undo it: whether that was done, and what to say about it."""
         if self._copy is None or self.optimizer is None:
-            return False, "\n  No copy of sound weights was kept: the update that spoiled them is not found."
+            remark = say("No copy of sound weights was kept: the update that spoiled them is not found.")
+            return False, f"\n  {remark}"
         optimizer, spoilt, steps, same = self.optimizer, self._state(), self._steps, True
         self._set_state(self._copy)
         for i, step in enumerate(steps):
@@ -377,17 +379,13 @@ class Trap:
                 self._set_state(before)
                 _set_groups(optimizer, step.groups)
                 self._steps, self._count = steps[: i + 1], self._count - (len(steps) - 1 - i)
-                return (
-                    True,
-                    ""
-                    if same
-                    else "\n  The steps before it had other losses when they ran again: it may be another one.",
-                )
+                remark = say("The steps before it had other losses when they ran again: it may be another one.")
+                return True, "" if same else f"\n  {remark}"
         self._set_state(spoilt)
-        return (
-            False,
-            "\n  An update spoiled the weights, but not when the steps ran again: they depend on more than is kept.",
+        remark = say(
+            "An update spoiled the weights, but not when the steps ran again: they depend on more than is kept."
         )
+        return False, f"\n  {remark}"
 
     def _redo(self, step: _Step) -> bool:
         """Run a step that was kept; whether its losses are the same as then."""

@@ -19,6 +19,7 @@ from labs.monitor.kept import Kept
 from labs.monitor.measure import pool, wide
 from labs.monitor.report import LayerReport, StabilityReport, judge
 from labs.monitor.series import plot, scalars
+from labs.words import say
 
 __all__ = ["StabilityMonitor", "stability_report"]
 
@@ -243,7 +244,7 @@ class StabilityMonitor:
         return [_report(step, self.exact) for step in self._steps]
 
     def __str__(self) -> str:
-        return str(self.report) if self._steps else "No step is recorded yet."
+        return str(self.report) if self._steps else say("No step is recorded yet.")
 
     def _repr_html_(self) -> str:
         return self.report._repr_html_() if self._steps else str(self)

@@ -161,7 +161,7 @@ def set_up(colab, tmp_path, monkeypatch) -> Iterator[Callable[..., subprocess.Co
     def with_address(url: str, site: str, tag: str = TAG, **environment: str) -> subprocess.CompletedProcess[str]:
         monkeypatch.setitem(config(), "repository", config()["repository"] | {"url": url, "branch": tag})
         monkeypatch.setitem(config(), "html", config()["html"] | {"baseurl": site})
-        code = setup_code()
+        code = setup_code("en")
         return run(colab, "-c", f"{code}\nset_up_labs()\nimport labs.jacobians", cwd=tmp_path, **environment)
 
     yield with_address
@@ -257,7 +257,7 @@ def test_the_wheel_holds_labs_and_nothing_else(tmp_path):
         os.umask(mask)
     assert first.read_bytes() == second.read_bytes()
     names = zipfile.ZipFile(first).namelist()
-    labs = {path.relative_to(ROOT).as_posix() for path in SOURCES}
+    labs = {path.relative_to(ROOT).as_posix() for path in SOURCES} | {"labs/words.po"}
     assert labs == {name for name in names if ".dist-info/" not in name}
 
 
@@ -274,6 +274,17 @@ def test_the_wheel_alone_has_the_monitor(tmp_path):
     zipfile.ZipFile(build_wheel(tmp_path)).extractall(alone)
     printed = done(sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(alone)!r})\n{LOADED}", cwd=alone)
     assert printed.split() == [str(alone / "labs" / "monitor" / "__init__.py"), "set()"]
+
+
+def test_the_wheel_alone_speaks_chinese(tmp_path):
+    """With the catalogue that travels in it: Babel, which reads such files for the book, is not where notebooks run."""
+    alone, code = tmp_path / "alone", "import sys\nfrom labs.homework import Homework\n"
+    zipfile.ZipFile(build_wheel(tmp_path)).extractall(alone)
+    code += "with Homework('hw1', 's1', salt='x').check('1', 3):\n    assert 3 == 4, 'the order'\nprint('babel' in sys.modules)"
+    code = f"import sys; sys.path.insert(0, {str(alone)!r})\n{code}"
+    assert done(sys.executable, "-I", "-c", code, cwd=alone).splitlines() == ["✗ 1: the order", "False"]
+    chinese = done(sys.executable, "-I", "-c", code, cwd=alone, LABS_LANGUAGE="zh")
+    assert chinese.splitlines() == ["✗ 1：注意次序", "False"]
 
 
 def test_a_fork_has_its_own_address_everywhere(published):

@@ -71,6 +71,12 @@ def test_a_file_of_data_is_read_by_whoever_it_may_be(labs):
     assert labs / "labs" / "numbers.csv" in uses.used(["import numpy"])
 
 
+def test_what_is_said_in_another_language_changes_no_output(labs):
+    (labs / "labs" / "words.po").write_text('msgid "a"\nmsgstr "b"\n', "utf8")
+    for cell in ("from labs import a", "importlib.import_module(name)"):
+        assert labs / "labs" / "words.po" not in uses.used([cell])
+
+
 def test_a_module_of_the_transformer_is_the_business_of_two_pages():
     file, using = ROOT / "labs" / "transformer.py", set()
     for page in executed_pages():

@@ -36,7 +36,7 @@ explore.add({ name: "culprit", of: (data) => {
   const arranged = Object.fromEntries(names.map((name) => [name, arrange(data[name])]));
 
   function compute({ patient, suspect, chain: asked }) {
-    const found = data[patient], { nodes, way, phase, chain, message, step } = found, { rows, items, origin } = arranged[patient];
+    const found = data[patient], { nodes, way, phase, chain, step } = found, { rows, items, origin } = arranged[patient];
     const anyBad = nodes.some((n) => n.nan + n.inf > 0);
     const spoiled = (k) => (anyBad ? nodes[k].nan + nodes[k].inf > 0 : nodes[k].phase === "backward" && nodes[k].zero === nodes[k].count);
     const chosen = items[Math.min(suspect, items.length) - 1] ?? null;
@@ -45,7 +45,7 @@ explore.add({ name: "culprit", of: (data) => {
       : chosen.nodes.some(related) ? "right"
         : !chosen.nodes.some(spoiled) ? "sound"
           : chosen.nodes.some((k) => nodes[k].reads.some(spoiled)) ? "later" : "meant";
-    return { patient, step, phase, chain, message, nodes, way, rows, items, chosen, verdict, open: verdict === "right" || asked === 1, anyBad, loss: nodes[rows.filter((k) => nodes[k].phase === "forward").at(-1)] };
+    return { patient, step, phase, chain, report: report(found), nodes, way, rows, items, chosen, verdict, open: verdict === "right" || asked === 1, anyBad, loss: nodes[rows.filter((k) => nodes[k].phase === "forward").at(-1)] };
   }
 
   const kinds = ({ nan, inf, count }) => [[nan, "NaN"], [inf, "Inf"]].filter(([n]) => n).map(([n, what]) => (count === 1 ? what : `${n} ${what}`)).join(", ");
@@ -60,40 +60,10 @@ explore.add({ name: "culprit", of: (data) => {
     const [, words, rest] = place.match(/^(backward|gradient) of (.*)$/) ?? [];
     return words ? say(words === "gradient" ? "gradient of %1" : "backward of %1", rest) : { input: say("input"), loss: say("loss") }[place] ?? place;
   }
-  /** Sentences of the finder's report, which it writes in English. */
-  const REPORTS = [
-    "Before the step %1 is bad already: an earlier step spoiled it.",
-    "log 0 is -Inf.",
-    "Remedy: use log_softmax, logsigmoid or xlogy; a clamp is finite too, but what it clamps gets no gradient.",
-    "It overflows: a number beyond the format's largest is Inf, and exact arithmetic gives %1.",
-    "Remedy: compute this operation in float32 or bfloat16, or make what it reads smaller.",
-    "Remedy: make what it reads smaller: the result is %1 times too large.",
-    "The weights in %1 are %2 times their usual size: too large a learning rate?",
-    "Every entry of this gradient is below 2^-24, the smallest number of fp16, and becomes 0: what lies before %1 learns nothing.",
-    "Scale the loss (GradScaler), or by more.",
-    "X/0 is Inf and 0/0 is NaN.",
-    "Remedy: add to the denominator an eps that the format can hold (1e-8 is 0 in fp16).",
-    "The mask hides a whole row, %1: of -Inf alone, -Inf - (-Inf) is NaN.",
-    "Remedy: leave an entry of each row unmasked.",
-    "Exp(x) overflows beyond x = %1 in fp32, %2 in fp16.",
-    "Remedy: subtract the maximum first, as softmax and logsumexp do, or clamp the argument.",
-    "The loss is finite, the gradient is not:",
-    "A zero gradient times Inf is NaN: a where or mask hides a value, not its gradient.",
-    "Bad by themselves too: %1.",
-    "the slope 1/(2 sqrt x) is Inf at 0.",
-    "Remedy: add a small eps inside the root, before sqrt.",
-    "the slope 1/sqrt(1 - x^2) is Inf at -1 and 1.",
-    "Remedy: clamp the argument to a little less than 1 in magnitude, before acos.",
-    "Before the step a tensor from outside is bad already: check the data.",
-    "Before the step %1 is bad already: an earlier step spoiled it, and %2 others of the model.",
-    "To catch that step, train again from sound weights under trap_nonfinite(model, optimizer).",
-  ];
-  /** A report without the counts, which stand in the drawing, in the reader's language. */
-  function report(message) {
-    const pattern = (sentence) => new RegExp(sentence.replace(/[.*+?^${}()|[\]\\]/g, "\\$&").replace(/%\d/g, "(.+?)") + "(?= |$)", "i"), short = message.replace(/ \(\d+ (?:NaN|of)[^)]*\)/, "").replace(", and 0 others of the model", "");
-    if (!globalThis.bookWords) return short;
-    const said = (text, sentence) => text.replace(pattern(sentence), (found) => say(sentence, ...found.match(pattern(sentence)).slice(1).map(link)));
-    return REPORTS.reduce(said, short).replace(/(?<=[。：？]) /g, "");
+  /** The finder's report in the reader's language, without the counts, which stand in the drawing. */
+  function report({ message, messages }) {
+    if (!globalThis.bookWords) return message.replace(/ \(\d+ (?:NaN|of)[^)]*\)/, "").replace(", and 0 others of the model", "");
+    return messages.zh.replace(/（\d+个[^）]*）/, "").replace("，模型里一起坏的还有0个", "");
   }
 
   function frame({ width }, { items }) {
@@ -158,8 +128,8 @@ explore.add({ name: "culprit", of: (data) => {
   }
 
   function words(result) {
-    const { patient, step, nodes, loss, chosen, verdict, open, chain, message, anyBad } = result;
-    const found = open ? say(" The finder's chain: %1. Its report: %2", chain.map(link).join(" → "), report(message)) : "";
+    const { patient, step, nodes, loss, chosen, verdict, open, chain, anyBad } = result;
+    const found = open ? say(" The finder's chain: %1. Its report: %2", chain.map(link).join(" → "), result.report) : "";
     const [number, name] = called(patient), lossBad = loss.nan ? "NaN" : loss.inf ? "Inf" : "";
     if (!chosen) {
       const seen = lossBad ? say("its loss is %1", lossBad) : anyBad ? say("its loss is finite, and a gradient is not") : say("no number is bad, and it learns nothing");

@@ -226,7 +226,7 @@ def convert(page: Path) -> str:
         "On Colab, *File → Save a copy in Drive* keeps your changes. Run the next cell first.",
     )
     add("markdown", f"{title}\n\n{top.format(url=page_url(home, language=language))}")
-    add("code", say_comments(language, setup_code()), FOLDED)
+    add("code", say_comments(language, setup_code(language)), FOLDED)
     first = True
     for cell in chapter.cells:
         if cell.kind == "code":

@@ -107,15 +107,17 @@ def set_up_the_rest():
               "pytorch.org/get-started.")
 
 
-set_up_labs()
+${speech}set_up_labs()
 set_up_the_rest()
 ''')
+SPEECH = """os.environ["LABS_LANGUAGE"] = "{}"   # the language of labs' checks and reports\n"""
 
 
-def setup_code() -> str:
-    """The set-up cell, with the addresses of _config.yml."""
+def setup_code(language: str) -> str:
+    """The set-up cell, with the addresses of _config.yml; in a language that is not English, labs is told to speak it."""
     repository, project = config()["repository"], wheel_name().partition("-")[0]
     return CODE.substitute(
+        speech="" if language == "en" else SPEECH.format(language),
         repository=repository["url"],
         tag=repository["branch"],
         wheel_glob=f"{project}-*.whl",

@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from bookext.read.book import ROOT, config, parsed
+from bookext.read.kept import files
 
 FOLDER = "wheel"  # of the site
 SOURCES = ("pyproject.toml", "README.md", "LICENSE")
@@ -39,7 +40,7 @@ def build_wheel(folder: Path) -> Path:
 
     Raises ``RuntimeError`` with what pip said.
     """
-    ready, sources = folder / wheel_name(), [*(ROOT / "labs").rglob("*.py"), *(ROOT / file for file in SOURCES)]
+    ready, sources = folder / wheel_name(), [*files("labs"), *(ROOT / file for file in SOURCES)]
     if ready.exists() and ready.stat().st_mtime > max(path.stat().st_mtime for path in sources):
         return ready
     with tempfile.TemporaryDirectory() as name:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .book import ROOT
 from .chapter import read_chapter
-from .kept import digest, files, remembered
+from .kept import code_and_data, digest, remembered
 
 NAMED = re.compile(r"\blabs(?:\.\w+)+")  # in a text: what import_module or a new Python may be told
 HALF_NAMED = re.compile(
@@ -98,7 +98,7 @@ def _imports(path: Path) -> frozenset[str]:
 
 def used(sources: list[str]) -> list[Path]:
     """The files of labs that the outputs of cells depend on."""
-    every = files("labs")
+    every = code_and_data()
     try:
         waiting = [file for name in _in_cells(sources) for file in module_files(name)]
     except (Unknown, SyntaxError):
