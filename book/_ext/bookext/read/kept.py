@@ -63,11 +63,11 @@ def files(folder: str) -> list[Path]:
     return [p for p in (ROOT / folder).rglob("*") if p.is_file() and "__pycache__" not in p.parts]
 
 
-@lru_cache(maxsize=1)
-def cache_path() -> Path:
-    """The folder of outputs that hold with this very ``labs``, these very pins and this environment.
+@lru_cache(maxsize=2)
+def cache_path(language: str = "en") -> Path:
+    """The folder of outputs that hold with this very ``labs``, these very pins and this environment; below it those for another language.
 
     What of it was computed with an earlier ``labs`` was taken over (``run/execute``): its page uses nothing that has changed.
     """
     shapes = [Path(__file__).with_name(name) for name in ("machine.py", "uses.py")]
-    return BUILD / "cache" / digest([*files("labs"), ROOT / "requirements.txt", *shapes])
+    return BUILD / "cache" / digest([*files("labs"), ROOT / "requirements.txt", *shapes]) / language.removeprefix("en")

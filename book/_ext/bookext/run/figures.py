@@ -1,0 +1,77 @@
+"""The figures of the Chinese pages: in the build's kernels each figure is drawn a second time, while its texts say their Chinese.
+
+Nothing is computed twice for it, and a notebook by itself knows nothing of it. The second drawing lies beside the first in the cell's
+output, as another kind of it, until ``run/execute`` lends the outputs to the Chinese page. ``run/letters`` says what it lacks.
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+from unittest.mock import patch
+
+from IPython.core.formatters import BaseFormatter, DisplayFormatter
+from traitlets import ObjectName, Unicode
+
+from bookext.read.blocks import CHINESE
+from bookext.read.kept import digest
+from bookext.read.words import drawn, words
+
+SVG = "image/svg+xml"
+KIND = f"{SVG};lang=zh"
+FONT, FAMILY = CHINESE / "font" / "figures.otf", "Figures SC"
+Texts = dict[str, str | None]
+
+
+class ChineseFigure(BaseFormatter):
+    """Draws a figure in Chinese; its metadata are the texts with words in it, each with its Chinese or None."""
+
+    format_type = Unicode(KIND)
+    print_method = ObjectName("_repr_chinese_figure_")
+
+    def __call__(self, obj: Any) -> tuple[str | None, Texts] | None:
+        drawing, display = sys.modules.get("matplotlib.figure"), cast("DisplayFormatter", self.parent)
+        if drawing is None or not isinstance(obj, drawing.Figure):
+            return None
+        try:
+            draw = display.formatters[SVG].lookup(obj)
+        except KeyError:  # its cell shows figures as something else
+            return None
+        return in_chinese(lambda: draw(obj))
+
+
+def in_chinese(draw: Callable[[], str]) -> tuple[str | None, Texts]:
+    """What ``draw`` gives where every text of matplotlib's says its Chinese, None where that changes none; and the texts with words."""
+    import matplotlib as mpl
+    from matplotlib import font_manager
+    from matplotlib.text import Text
+
+    english, said = Text.get_text, Texts()
+
+    def get_text(text: Text) -> str:
+        shown = english(text)
+        if shown not in said:
+            said[shown] = drawn(shown)
+        return said[shown] or shown
+
+    if FAMILY not in font_manager.get_font_names():
+        font_manager.fontManager.addfont(FONT)
+    settings: dict[str, Any] = {
+        "font.sans-serif": [FAMILY, *mpl.rcParams["font.sans-serif"]],
+        # Of no effect on outlines; but with it mathtext keeps apart what it has parsed here, with the other font's letters.
+        "text.antialiased": not mpl.rcParams["text.antialiased"],
+    }
+    with mpl.rc_context(cast(Any, settings)), patch.object(Text, "get_text", get_text):
+        drawing = draw()
+    changed = any(chinese not in {None, text} for text, chinese in said.items())
+    return drawing if changed else None, {text: chinese for text, chinese in said.items() if words(text)}
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Let a kernel draw its figures in both languages."""
+    shell.display_formatter.formatters[KIND] = ChineseFigure(parent=shell.display_formatter)
+
+
+def drawn_with() -> str:
+    """A hash of what shapes the second drawing, its texts left out: a font with more characters draws these the same."""
+    return digest([Path(__file__), FONT.with_name("VERSION")])
