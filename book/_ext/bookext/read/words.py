@@ -1,7 +1,7 @@
 """What the site says around its texts, and its figures within, in the reader's language: one catalogue, book/zh/words.po."""
 
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from .blocks import CHINESE, comments
 
@@ -54,6 +54,7 @@ def patterns() -> list[tuple[re.Pattern[str], str]]:
     return [(re.compile(made[text], re.DOTALL), catalogue()[text]) for text in ordered]
 
 
+@cache
 def drawn(text: str) -> str | None:
     """A text of a figure in Chinese; None where the catalogue lacks it.
 
@@ -61,11 +62,9 @@ def drawn(text: str) -> str | None:
     """
     if text in catalogue():
         return catalogue()[text]
-    if all(catalogue().get(word) == word for word in words(text)):
-        return text
-    for pattern, chinese in patterns():
+    for pattern, chinese in patterns() if words(text) else ():
         if found := pattern.fullmatch(text):
             values = {f"%{place[1:]}": drawn(value) for place, value in found.groupdict().items()}
             if None not in values.values():
                 return "".join(str(values.get(part, part)) for part in VALUE.split(chinese))
-    return None
+    return text if all(catalogue().get(word) == word for word in words(text)) else None

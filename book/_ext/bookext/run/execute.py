@@ -195,8 +195,8 @@ def lend(cache: JupyterCacheBase, page: Path, other: Path, into: JupyterCacheBas
     for cell, done in zip(*code, strict=True):
         cell.outputs, cell.execution_count = done.outputs, done.execution_count
         for output in cell.outputs if language_of(other) == "zh" else ():
-            if KIND in output.get("data", {}):
-                output.data[SVG] = output.data.pop(KIND)
+            if drawing := output.get("metadata", {}).pop(KIND, {}).get("drawing"):
+                output.data[SVG] = drawing
     twin.metadata["language_info"] = ran.metadata["language_info"]  # what the kernel said
     bundle = CacheBundleIn(twin, str(other), data=record.data)
     into.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)

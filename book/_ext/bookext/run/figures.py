@@ -1,7 +1,7 @@
 """The figures of the Chinese pages: in the build's kernels each figure is drawn a second time, while its texts say their Chinese.
 
-Nothing is computed twice for it, and a notebook by itself knows nothing of it. The second drawing lies beside the first in the cell's
-output, as another kind of it, until ``run/execute`` lends the outputs to the Chinese page. ``run/letters`` says what it lacks.
+Nothing is computed twice for it, and a notebook by itself knows nothing of it. The second drawing lies in the metadata of the first,
+where ``run/execute`` finds it for the Chinese page. ``run/letters`` says what it lacks.
 """
 
 import sys
@@ -24,24 +24,26 @@ Texts = dict[str, str | None]
 
 
 class ChineseFigure(BaseFormatter):
-    """Draws a figure in Chinese; its metadata are the texts with words in it, each with its Chinese or None."""
+    """Draws a figure in Chinese; a page shows no such kind, so all is metadata: the drawing, and the texts in it that have words."""
 
     format_type = Unicode(KIND)
     print_method = ObjectName("_repr_chinese_figure_")
 
-    def __call__(self, obj: Any) -> tuple[str | None, Texts] | None:
-        drawing, display = sys.modules.get("matplotlib.figure"), cast("DisplayFormatter", self.parent)
-        if drawing is None or not isinstance(obj, drawing.Figure):
+    def __call__(self, obj: Any) -> tuple[None, dict[str, Any]] | None:
+        shapes, display = sys.modules.get("matplotlib.figure"), cast("DisplayFormatter", self.parent)
+        if shapes is None or not isinstance(obj, shapes.Figure):
             return None
         try:
             draw = display.formatters[SVG].lookup(obj)
         except KeyError:  # its cell shows figures as something else
             return None
-        return in_chinese(lambda: draw(obj))
+        drawing, texts = in_chinese(lambda: draw(obj))
+        return None, {"drawing": drawing, "texts": texts}
 
 
 def in_chinese(draw: Callable[[], str]) -> tuple[str | None, Texts]:
-    """What ``draw`` gives where every text of matplotlib's says its Chinese, None where that changes none; and the texts with words."""
+    """What ``draw`` gives where every text of matplotlib's says its Chinese, None where that changes none; and the texts with words,
+    each with its Chinese or None."""
     import matplotlib as mpl
     from matplotlib import font_manager
     from matplotlib.text import Text

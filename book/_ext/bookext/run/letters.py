@@ -25,7 +25,7 @@ def figures(notebook: nbformat.NotebookNode) -> list[tuple[str, Texts]]:
     found = []
     for number, (cell, output) in enumerate(drawings, 1):
         named = cell.metadata.get("mystnb", {}).get("figure", {}).get("name")
-        found.append((named or f"figure {number} of its outputs", output.metadata[KIND]))
+        found.append((named or f"figure {number} of its outputs", output.metadata[KIND]["texts"]))
     return found
 
 
