@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -107,6 +108,20 @@ def test_the_second_drawing_differs_in_its_texts_and_leaves_the_first_as_it_was(
     assert "DejaVuSans" not in second  # the numbers of the axes too
 
 
+def test_a_sheet_keeps_its_size_and_its_second_drawing_warns_of_nothing(style):
+    """matplotlib leaves a figure without a layout with one when it has drawn it."""
+    drawings.residual_block()
+    first = print_figure(plt.gcf(), "svg")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        second, _ = in_chinese(lambda: print_figure(plt.gcf(), "svg"))
+    assert kinds(first) == kinds(second) and "残差块" in said(second)
+    shapes = [re.findall(r'<path d="([^"]+)"', svg) for svg in (first, second)]
+    assert len(shapes[0]) > 10
+    letters_only = [re.sub(r"[-\d.\s]+", " ", "".join(some)) for some in shapes]
+    assert letters_only[0] == letters_only[1]
+
+
 def test_a_figure_without_words_is_drawn_once(style):
     drawings.jacobian_shapes()
     assert in_chinese(lambda: print_figure(plt.gcf(), "svg")) == (None, {})
@@ -172,6 +187,9 @@ def test_every_text_of_every_figure_is_chinese():
         cells = [cache.get_cache_bundle(r.pk).nb.cells for cache, r in ((english, record), (chinese, twin))]
         for ours, theirs in zip(*cells, strict=True):
             for first, second in zip(ours.outputs, theirs.outputs, strict=True):
+                assert "print_figure" not in first.get(
+                    "text", ""
+                )  # a warning of the second drawing would stand on the page
                 drawing = first.get("metadata", {}).get(KIND, {}).get("drawing")
                 if drawing is None:
                     assert first.get("data") == second.get("data")

@@ -28,14 +28,14 @@ from bookext.read import numbers
 from bookext.read.blocks import language_of, text_of, translation_of
 from bookext.read.book import config, display_path
 from bookext.read.chapter import Chapter, read_chapter
-from bookext.read.kept import BUILD, cache_path, of_page
+from bookext.read.kept import BUILD, cache_path, digest, of_page
 from bookext.read.machine import workers
 from bookext.read.numbers import executed_notebook
 from bookext.read.uses import made_with
 from bookext.read.words import drawn
 
 from . import figures
-from .figures import KIND, SVG, drawn_with
+from .figures import KIND, SVG
 from .kernels import ForkedKernelManager, start_server
 from .letters import faults, texts
 
@@ -147,6 +147,11 @@ def has(cache: JupyterCacheBase, page: Path) -> bool:
         return holds(page, record_of(cache, page))
     except KeyError:
         return False
+
+
+def drawn_with() -> str:
+    """A hash of what shapes a figure's second drawing, its texts left out: a font with more characters draws these the same."""
+    return digest(p for p in (Path(figures.__file__), figures.FONT.with_name("VERSION")) if p.exists())
 
 
 def holds(page: Path, record: NbCacheRecord) -> bool:

@@ -5,8 +5,8 @@ where ``run/execute`` finds it for the Chinese page. ``run/letters`` says what i
 """
 
 import sys
+import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 from unittest.mock import patch
 
@@ -14,7 +14,6 @@ from IPython.core.formatters import BaseFormatter, DisplayFormatter
 from traitlets import ObjectName, Unicode
 
 from bookext.read.blocks import CHINESE
-from bookext.read.kept import digest
 from bookext.read.words import drawn, words
 
 SVG = "image/svg+xml"
@@ -63,7 +62,9 @@ def in_chinese(draw: Callable[[], str]) -> tuple[str | None, Texts]:
         # Of no effect on outlines; but with it mathtext keeps apart what it has parsed here, with the other font's letters.
         "text.antialiased": not mpl.rcParams["text.antialiased"],
     }
-    with mpl.rc_context(cast(Any, settings)), patch.object(Text, "get_text", get_text):
+    with mpl.rc_context(cast(Any, settings)), patch.object(Text, "get_text", get_text), warnings.catch_warnings():
+        # What is wrong with the figure was said when it was drawn first. That leaves one without a layout with one, and a warning.
+        warnings.simplefilter("ignore")
         drawing = draw()
     changed = any(chinese not in {None, text} for text, chinese in said.items())
     return drawing if changed else None, {text: chinese for text, chinese in said.items() if words(text)}
@@ -72,8 +73,3 @@ def in_chinese(draw: Callable[[], str]) -> tuple[str | None, Texts]:
 def load_ipython_extension(shell: Any) -> None:
     """Let a kernel draw its figures in both languages."""
     shell.display_formatter.formatters[KIND] = ChineseFigure(parent=shell.display_formatter)
-
-
-def drawn_with() -> str:
-    """A hash of what shapes the second drawing, its texts left out: a font with more characters draws these the same."""
-    return digest([Path(__file__), FONT.with_name("VERSION")])

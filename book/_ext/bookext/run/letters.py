@@ -36,8 +36,9 @@ def texts(notebook: nbformat.NotebookNode) -> Texts:
 
 def faults(notebook: nbformat.NotebookNode, page: str) -> list[str]:
     """What keeps the figures of an executed page from being Chinese, ready to print."""
-    found, has = [], letters()
-    for figure, some in figures(notebook):
+    drawings, found = figures(notebook), []
+    has = letters() if drawings else set()
+    for figure, some in drawings:
         for text, chinese in some.items():
             lacking = "".join(c for c in chinese or "" if ord(c) >= IDEOGRAPHS and c not in has)
             if chinese is None:
