@@ -22,9 +22,10 @@ from pathlib import Path
 from jupyter_cache import get_cache
 from bookext.read.kept import cache_path
 from bookext.run.execute import lend
+cache = get_cache(cache_path())
 for pair in sys.argv[1:]:
     page, copy = pair.split(":")
-    lend(get_cache(cache_path()), Path(page).resolve(), Path(copy).resolve())
+    lend(cache, Path(page).resolve(), Path(copy).resolve(), cache)
 """
 
 

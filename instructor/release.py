@@ -37,7 +37,7 @@ PUBLIC = (
     "labs/*.py", "labs/words.po", "tests/*.py", "tests/*.txt", "bench/*.py", "bench/requirements.txt", "bench/results.md",
     "book/references.bib", "book/_ext/*.py", "book/_ext/*.js", "book/_ext/*.html", "book/_ext/*.conf", "book/_ext/*.toml",
     "book/_ext/*.css", "book/_ext/skeleton/chapter.md",
-    "book/_stress/*.json", "book/zh/kept/*.txt", "book/zh/words.po",
+    "book/_stress/*.json", "book/zh/kept/*.txt", "book/zh/words.po", "book/zh/font/*",
     "book/_static/*.css", "book/_static/*.js", "book/_static/*.svg", "book/_static/*.png",
     "book/_static/*.woff2", "book/_static/*.mjs", "book/_static/*/LICENSE", "book/_static/*/VERSION", "book/_static/pyodide/*",
     "book/_static/katex/first/*",

@@ -161,9 +161,10 @@ def finish(app: Sphinx, error: Exception | None) -> None:
     if error is not None or app.builder.name != "html":
         return
     site, base = Path(app.outdir), app.config.html_baseurl
+    for image in (site / "_images" / name for name in app.builder.images.values() if name.endswith(".svg")):
+        image.write_text(slim_svg(image.read_text("utf8")), "utf8")
     if is_chinese(app):
         share(site)
-        shutil.rmtree(site / "_images", ignore_errors=True)
         prune(site, {"_static/search-index.js", *(f"_static/{name}" for name in SCRIPTS)} | scripts())
         stamp_pages(site)
         return
@@ -173,8 +174,6 @@ def finish(app: Sphinx, error: Exception | None) -> None:
     robots = f"User-agent: *\nAllow: /\nDisallow: /*/versions/\n\nSitemap: {base}sitemap.xml\n"
     (site / "robots.txt").write_text(robots, "utf8")
     (site / ".nojekyll").touch()  # else Pages hides _static
-    for image in (site / "_images" / name for name in app.builder.images.values() if name.endswith(".svg")):
-        image.write_text(slim_svg(image.read_text("utf8")), "utf8")
     prune(site, shipped())
     stamp_pages(site)
     build_wheel(site / FOLDER)

@@ -22,7 +22,7 @@ from bookext.read.kept import cache_path, digest, files
 from bookext.read.numbers import with_numbers_cell
 from bookext.read.uses import made_with
 
-from .chinese import say_there
+from .chinese import is_chinese, say_there
 
 DOCUMENTED = re.compile(r"^\.\. auto\w+:: labs", re.MULTILINE)
 TAKES, MINUTES = re.compile(r"[Ii]t takes about (\d+) minutes"), re.compile(r"\{minutes\}`([^`]*)`")
@@ -150,7 +150,8 @@ def read_source(app: Sphinx, docname: str, source: list[str]) -> None:
 def find_outputs(app: Sphinx) -> None:
     """Where the executed chapters are kept depends on ``labs`` and the pins: as a setting it would have every page read anew."""
     env: Any = app.env
-    env.mystnb_config = env.mystnb_config.copy(execution_cache_path=str(cache_path()))
+    folder = cache_path("zh" if is_chinese(app) else "en")
+    env.mystnb_config = env.mystnb_config.copy(execution_cache_path=str(folder))
 
 
 def outdated(app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]) -> list[str]:

@@ -68,11 +68,12 @@ def code_and_data() -> list[Path]:
     return [path for path in files("labs") if path.suffix != ".po"]
 
 
-@lru_cache(maxsize=1)
-def cache_path() -> Path:
-    """The folder of outputs that hold with this very ``labs``, these very pins and this environment.
+@lru_cache(maxsize=2)
+def cache_path(language: str = "en") -> Path:
+    """The folder of outputs that hold with this very ``labs``, these very pins and this environment; below it those for another language.
 
     What of it was computed with an earlier ``labs`` was taken over (``run/execute``): its page uses nothing that has changed.
     """
     shapes = [Path(__file__).with_name(name) for name in ("machine.py", "uses.py")]
-    return BUILD / "cache" / digest([*code_and_data(), ROOT / "requirements.txt", *shapes])
+    folder = digest([*code_and_data(), ROOT / "requirements.txt", *shapes])
+    return BUILD / "cache" / folder / language.removeprefix("en")

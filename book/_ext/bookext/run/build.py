@@ -32,7 +32,7 @@ def fingerprint() -> str:
 def machinery() -> str:
     """A hash of what shapes every page: Sphinx by itself would rewrite only the pages whose text changed."""
     checks = [f"book/_ext/bookext/check/{name}.py" for name in ("ledger", "results", "slices", "stress", "twins")]
-    alone = ["book/_ext/bookext/__init__.py", *checks, "_config.yml", "_toc.yml"]
+    alone = ["book/_ext/bookext/__init__.py", "book/_ext/bookext/run/figures.py", *checks, "_config.yml", "_toc.yml"]
     words = (ROOT / "book" / "zh").glob("words.po")  # none in a book without Chinese
     return digest([*(file for folder in SHAPES for file in files(folder)), *(ROOT / name for name in alone), *words])
 

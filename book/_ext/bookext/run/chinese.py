@@ -80,5 +80,9 @@ def begin(build_site: Callable[[list[str]], int], options: list[str]) -> ForkPro
 
 
 def put(site: Path) -> None:
-    """Put the pages of a finished run under ``zh/`` of the site."""
-    shutil.copytree(HOME / "_build" / "html", site / "zh", copy_function=os.link)
+    """Put the pages of a finished run under ``zh/`` of the site, and its figures beside the English ones: a name is what is in it."""
+    made = HOME / "_build" / "html"
+    shutil.copytree(made, site / "zh", copy_function=os.link, ignore=shutil.ignore_patterns("_images"))
+    for image in (made / "_images").glob("*"):
+        if not (there := site / "_images" / image.name).exists():
+            there.hardlink_to(image)

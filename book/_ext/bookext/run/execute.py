@@ -2,9 +2,11 @@
 
 A chapter's outputs come from a cache whose folder is named by a hash of ``labs/`` and ``requirements.txt``: jupyter-cache itself
 sees only the chapter's own cells and would reuse outputs of an older ``labs``. Into a new folder go from the older ones the outputs
-of those chapters that use none of the modules that have changed.
+of those chapters that use none of the modules that have changed. The Chinese site has a cache of its own below it, with the outputs
+of the same execution and the figures in Chinese: a chapter whose figures would say something else now is executed anew.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -23,15 +25,19 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellControlSignal, CellExecutionError, DeadKernelError
 
 from bookext.read import numbers
-from bookext.read.blocks import translation_of
+from bookext.read.blocks import language_of, text_of, translation_of
 from bookext.read.book import config, display_path
 from bookext.read.chapter import Chapter, read_chapter
-from bookext.read.kept import BUILD, cache_path, of_page
+from bookext.read.kept import BUILD, cache_path, digest, of_page
 from bookext.read.machine import workers
 from bookext.read.numbers import executed_notebook
 from bookext.read.uses import made_with
+from bookext.read.words import drawn
 
+from . import figures
+from .figures import KIND, SVG
 from .kernels import ForkedKernelManager, start_server
+from .letters import faults, texts
 
 NUMBERS = Path(numbers.__file__)
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -72,13 +78,16 @@ def failure(page: Path, notebook: nbformat.NotebookNode, error: Exception) -> st
 def execute(page: Path, notebook: nbformat.NotebookNode, forked: bool) -> tuple[float, str | None]:
     """Execute a notebook in place; the seconds it took, and what stopped it."""
     begun = time.perf_counter()
+    arguments = ["--log-level=ERROR"]  # else each kernel warns that its loopback port is not encrypted
+    if translation_of(page).exists():
+        arguments.append(f"--IPKernelApp.extra_extensions={figures.__name__}")
     client = NotebookClient(
         notebook,
         timeout=config()["execute"]["timeout"],
         kernel_name="python3",
         kernel_manager_class=ForkedKernelManager if forked else AsyncKernelManager,
         resources={"metadata": {"path": str(page.parent)}},
-        extra_arguments=["--log-level=ERROR"],  # else each kernel warns that its loopback port is not encrypted
+        extra_arguments=arguments,
         coalesce_streams=True,
     )
     try:
@@ -87,7 +96,7 @@ def execute(page: Path, notebook: nbformat.NotebookNode, forked: bool) -> tuple[
         return time.perf_counter() - begun, failure(page, notebook, error)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # time stamps are no part of the cache's key
-    return time.perf_counter() - begun, None
+    return time.perf_counter() - begun, "\n".join(faults(notebook, display_path(page))) or None
 
 
 def execute_all(pages: list[Path]) -> list[str]:
@@ -115,6 +124,8 @@ def execute_all(pages: list[Path]) -> list[str]:
                     "execution_seconds": seconds,
                     "ran": f"{datetime.now():%Y-%m-%d %H:%M}",
                     "made_with": made_with(page),
+                    "drawn_with": drawn_with(),
+                    "figures": texts(waiting[page]),
                 }
                 bundle = CacheBundleIn(waiting[page], str(page), data=told)
                 cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
@@ -131,12 +142,24 @@ def record_of(cache: JupyterCacheBase, page: Path) -> NbCacheRecord:
 
 
 def has(cache: JupyterCacheBase, page: Path) -> bool:
-    """Whether a page's outputs are in the cache."""
+    """Whether a page's outputs are in the cache, its figures in the Chinese of today's catalogue."""
     try:
-        record_of(cache, page)
+        return holds(page, record_of(cache, page))
     except KeyError:
         return False
-    return True
+
+
+def drawn_with() -> str:
+    """A hash of what shapes a figure's second drawing, its texts left out: a font with more characters draws these the same."""
+    return digest(p for p in (Path(figures.__file__), figures.FONT.with_name("VERSION")) if p.exists())
+
+
+def holds(page: Path, record: NbCacheRecord) -> bool:
+    """Whether the figures of a page that has a translation would come out as they are."""
+    told = record.data
+    return not translation_of(page).exists() or (
+        told.get("drawn_with") == drawn_with() and all(drawn(text) == said for text, said in told["figures"].items())
+    )
 
 
 def older_caches() -> list[JupyterCacheBase]:
@@ -149,7 +172,7 @@ def take_over(cache: JupyterCacheBase, other: JupyterCacheBase, page: Path) -> b
     """Take a page's outputs from an older cache, if all that they came from is as it was; whether it did."""
     try:
         record = record_of(other, page)
-        if record.data.get("made_with") != made_with(page):
+        if record.data.get("made_with") != made_with(page) or not holds(page, record):
             return False
         ran = other.get_cache_bundle(record.pk).nb
     except KeyError:
@@ -160,24 +183,28 @@ def take_over(cache: JupyterCacheBase, other: JupyterCacheBase, page: Path) -> b
 
 
 def lend_outputs(cache: JupyterCacheBase, pages: list[Path]) -> None:
-    """Keep a page's outputs for its Chinese twin too: its cells compute the same (check/twins), and differ in their comments."""
+    """Keep the outputs for the Chinese site too: a translation's cells compute the same (check/twins), and differ in their comments."""
+    chinese = get_cache(cache_path("zh"))
     for page in pages:
-        if translation_of(page).exists():
-            lend(cache, page, translation_of(page))
+        lend(cache, page, text_of(page, "zh"), chinese)
 
 
-def lend(cache: JupyterCacheBase, page: Path, other: Path) -> None:
-    """Keep a page's outputs for another whose cells compute the same, unless it has some."""
-    if has(cache, other):
-        return
-    twin, record = executed_notebook(other), record_of(cache, page)
-    ran = cache.get_cache_bundle(record.pk).nb
+def lend(cache: JupyterCacheBase, page: Path, other: Path, into: JupyterCacheBase) -> None:
+    """Keep a page's outputs for another text whose cells compute the same, with its figures where they are drawn for it."""
+    record = record_of(cache, page)
+    with contextlib.suppress(KeyError):
+        if record_of(into, other).data == record.data:
+            return
+    twin, ran = executed_notebook(other), cache.get_cache_bundle(record.pk).nb
     code = ([cell for cell in notebook.cells if cell.cell_type == "code"] for notebook in (twin, ran))
     for cell, done in zip(*code, strict=True):
         cell.outputs, cell.execution_count = done.outputs, done.execution_count
+        for output in cell.outputs if language_of(other) == "zh" else ():
+            if drawing := output.get("metadata", {}).pop(KIND, {}).get("drawing"):
+                output.data[SVG] = drawing
     twin.metadata["language_info"] = ran.metadata["language_info"]  # what the kernel said
     bundle = CacheBundleIn(twin, str(other), data=record.data)
-    cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+    into.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
 
 
 def forget_old_caches() -> None:
