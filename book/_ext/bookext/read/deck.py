@@ -125,9 +125,7 @@ def parse_deck(text: str, path: Path) -> Deck:
             slides.append(Slide(heading[2], number, len(heading[1]) == 1, language=language_of(path)))
             part, heads = "body", True
         elif borrowed := BORROWED.match(line):
-            found = _borrow(borrowed[1], borrowed[2], language_of(path), f"{name}:{number}")
-            pause = front.get("pause", PAUSE)  # a poll that has no time of its own gets this deck's
-            slides.append(replace(found, pause=pause) if found.pause == PAUSE else found)
+            slides.append(_borrow(borrowed, language_of(path), front.get("pause", PAUSE), f"{name}:{number}"))
             part, heads = "after", False
         elif not slides or part == "after":
             if line.strip():
@@ -149,8 +147,9 @@ def parse_deck(text: str, path: Path) -> Deck:
     return Deck(path, front["title"], front["minutes"], slides, front)
 
 
-def _borrow(deck: str, title: str, language: str, where: str) -> Slide:
-    """A slide of another deck, by its English title, as it is there in a language."""
+def _borrow(said: re.Match[str], language: str, pause: int, where: str) -> Slide:
+    """A slide of another deck, by its English title, as it is there in a language; a poll without a time of its own gets this deck's."""
+    deck, title = said.groups()
     path = FOLDER / f"{deck}.md"
     titles = [slide.title for slide in read_deck(path).slides] if path.exists() else []
     if title not in titles:
@@ -158,7 +157,8 @@ def _borrow(deck: str, title: str, language: str, where: str) -> Slide:
     slides = read_deck(text_of(path, language)).slides
     if len(slides) != len(titles):
         raise SourceError(f"{where}: {deck}.md has {len(titles)} slides and its Chinese {len(slides)}")
-    return slides[titles.index(title)]
+    found = slides[titles.index(title)]
+    return replace(found, pause=pause) if found.pause == PAUSE else found
 
 
 def _note_field(slide: Slide, name: str, value: str, where: str) -> None:
