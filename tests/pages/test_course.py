@@ -7,7 +7,7 @@ from html import escape as html_escape
 
 import pytest
 from bookext.read.blocks import text_of
-from bookext.read.book import numbered_chapters
+from bookext.read.book import config, numbered_chapters
 from bookext.read.course import exercises, homework_pages, questions, section_of, sections, tasks_by_section
 from bookext.read.deck import deck_paths, read_deck
 from bookext.read.labels import labels
@@ -52,13 +52,9 @@ def test_the_page_has_every_deck_and_every_task(page, language):
     for tasks in tasks_by_section().values():
         for task in tasks:
             assert f"#{task.label}" in html
-    for name in (
-        "numerical-stability-a4.pdf",
-        "numerical-stability-letter.pdf",
-        "numerical-stability.epub",
-        "offline.zip",
-    ):
-        assert re.search(rf'href="[^"]*releases/download/[^"]*{name}"', html)
+    own = {"en": ["-a4.pdf", "-letter.pdf", ".epub"], "zh": ["-zh-a4.pdf", "-zh.epub"]}[language]
+    offered = re.findall(r'href="[^"]*releases/download/[^"/]*/numerical-stability([^"]+)"', html)
+    assert offered == [*own, f"-{config()['repository']['branch']}-offline.zip"]
     plan = html[html.index('id="sec-course-three-weeks"') : html.index('id="sec-course-slides"')]
     decks = re.findall(r"slides/\d\d-", plan)  # without the lecture's
     assert plan.count("<tr") == 1 + len(numbered_chapters()) and len(decks) == len(deck_paths()) - 1 > 8

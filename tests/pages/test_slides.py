@@ -342,7 +342,7 @@ def test_what_is_not_translated_or_older_says_so(tmp_path, monkeypatch):
         patch.setattr("bookext.pages.decks.texts", lambda _: (changed, *texts(deck)[1:]))
         page, _ = deck_html(book, read_deck(text_of(deck, "zh")))
     assert f'<p class="notice">{say("zh", "Some of these slides are older than the English ones.")}</p>' in page
-    monkeypatch.setattr("bookext.pages.decks.missing_pages", lambda: [deck])
+    monkeypatch.setattr("bookext.pages.decks.missing_decks", lambda: [deck])
     page, _ = deck_html(book, read_deck(deck))
     said = say("zh", "These slides have not been translated yet; here they are in English.")
     assert f'<p class="notice">{said}</p>' in page

@@ -241,8 +241,13 @@ def translated_decks() -> list[Path]:
 
 
 def missing_pages() -> list[Path]:
-    """The pages and decks that Chinese readers get in English."""
-    return [page for page in [*book_pages(), *deck_paths()] if not translation_of(page).exists()]
+    """The pages that Chinese readers get in English."""
+    return [page for page in book_pages() if not translation_of(page).exists()]
+
+
+def missing_decks() -> list[Path]:
+    """The decks that Chinese readers get in English."""
+    return [deck for deck in deck_paths() if not translation_of(deck).exists()]
 
 
 def report(pages: list[Path] | None = None) -> list[str]:
@@ -369,7 +374,7 @@ def main(arguments: list[str]) -> int:
     if given.drift is not None:
         list_drift(pages)
         if not named:
-            print(*(f"{display_path(page)}: not translated" for page in missing_pages()), sep="\n")
+            print(*(f"{display_path(page)}: not translated" for page in [*missing_pages(), *missing_decks()]), sep="\n")
     if wrong := report(pages):
         print(*wrong, sep="\n")
     return bool(wrong)

@@ -35,6 +35,13 @@ from bookext.read.plaintext import tex_to_text
 
 from .chinese import is_translated, say_there
 from .decks import FOLDER
+from .paper import NAME, file_name
+
+PRINTED = {
+    ("a4", "en"): "The book as a PDF, A4",
+    ("letter", "en"): "The book as a PDF, Letter",
+    ("a4", "zh"): "The book as a PDF, A4",
+}
 
 
 def deck_of(name: str, language: str = "en") -> Deck | None:
@@ -181,11 +188,11 @@ class Downloads(Generated):
         repository = config()["repository"]
         base = f"{repository['url'].rstrip('/')}/releases/download/{repository['branch']}"
         version = repository["branch"]
-        files = {
-            "The book as a PDF, A4": "numerical-stability-a4.pdf",
-            "The book as a PDF, Letter": "numerical-stability-letter.pdf",
-            "The book as an EPUB": "numerical-stability.epub",
-            "The offline copy: site, slides, notebooks, `labs`": f"numerical-stability-{version}-offline.zip",
+        language = "zh" if is_translated(page.app, page.name) else "en"
+        printed = {name: f"{file_name(paper, own)}.pdf" for (paper, own), name in PRINTED.items() if own == language}
+        files = printed | {
+            "The book as an EPUB": f"{NAME}{'-zh' * (language == 'zh')}.epub",
+            "The offline copy: site, slides, notebooks, `labs`": f"{NAME}-{version}-offline.zip",
         }
         return [f"- [{page.say(title)}]({base}/{name})" for title, name in files.items()] + [
             f"- {{labs-wheel}}`{page.say('The wheel of labs')}`{page.say(', in the folder `{folder}` of the site').format(folder=WHEEL)}"

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, Template
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
-from bookext.check.twins import missing_pages, stale, texts, translated_decks, translated_pages
+from bookext.check.twins import missing_decks, stale, texts, translated_decks, translated_pages
 from bookext.read import deck as reading
 from bookext.read.blocks import kept_of, language_of, page_of, text_of, translation_of
 from bookext.read.book import ROOT, book_pages, config, display_path, numbered_chapters
@@ -80,7 +80,7 @@ def deck_html(book: Book, deck: Deck) -> tuple[str, list[str]]:
 def notice(book: Book, deck: Deck) -> str:
     """What a deck of the Chinese site says first: that it is in English, or in part older than the English."""
     page = page_of(deck.path)
-    if book.language == "zh" and page in missing_pages():
+    if book.language == "zh" and page in missing_decks():
         return book.say("These slides have not been translated yet; here they are in English.")
     if book.language == "zh" and stale(*texts(page)):
         return book.say("Some of these slides are older than the English ones.")
