@@ -111,10 +111,10 @@ serve: book  ## show the site on http://127.0.0.1:8000 (PORT=… for another)
 pins: $(READY) requirements.in  ## renew the pins of requirements.txt, as far as nothing blocks (PyTorch stays)
 	@$(RUN) bookext.run.pins
 
-pdf: book  ## the book as one PDF, for A4 and for Letter, into _build/paper (needs Chromium)
+pdf: book  ## the book as one PDF, for A4 and for Letter, and in Chinese for A4, into _build/paper (needs Chromium)
 	@$(RUN) bookext.pages.paper
 
-epub: book  ## the book as an EPUB, into _build/epub
+epub: book  ## the book as an EPUB, in English and in Chinese, into _build/epub
 	@$(RUN) bookext.pages.epub
 
 offline: book  ## the site with slides, notebooks and the wheel as a zip that opens without a network, into _build/offline

@@ -41,7 +41,7 @@ PUBLIC = (
     "book/_static/*.css", "book/_static/*.js", "book/_static/*.svg", "book/_static/*.png",
     "book/_static/*.woff2", "book/_static/*.mjs", "book/_static/*/LICENSE", "book/_static/*/VERSION", "book/_static/pyodide/*",
     "book/_static/katex/first/*",
-    "book/slides/*.md",
+    "book/slides/*.md", "book/zh/slides/*.md",
 )  # fmt: skip
 FENCE = re.compile(r"^(:{3,}|`{3,})\{([\w-]+)\}")
 # A fold that is called a solution, or an option that says so: wherever it is neither released nor left out by the class.

@@ -6,14 +6,27 @@ import re
 
 import pytest
 from bookext.check import twins
-from bookext.check.twins import carried, drift, faults, problems, stale, texts, translated_pages, with_words_of
+from bookext.check.twins import (
+    carried,
+    drift,
+    faults,
+    problems,
+    stale,
+    texts,
+    translated_decks,
+    translated_pages,
+    with_words_of,
+)
 from bookext.read.blocks import CHINESE, WORDS, blocks, kept_of, translation_of
 from bookext.read.book import ROOT, book_pages
 from bookext.read.chapter import parse_chapter
+from bookext.read.deck import deck_paths
 from bookext.read.words import catalogue
 
 PAGE = ROOT / "book" / "01-chained-jacobians.md"
-NAMES = [page.relative_to(ROOT / "book").as_posix() for page in translated_pages()]
+DECK = ROOT / "book" / "slides" / "02-explosion-relu.md"
+TWINS = [*translated_pages(), *translated_decks()]
+NAMES = [page.relative_to(ROOT / "book").as_posix() for page in TWINS]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -23,24 +36,24 @@ def test_twins_say_the_same(name):
 
 def test_each_chinese_page_has_its_english():
     there = {path for path in CHINESE.rglob("*.md") if path.name != "glossary.md"}
-    assert there == {translation_of(page) for page in translated_pages()}
-    assert {kept_of(page) for page in translated_pages()} == set((CHINESE / "kept").rglob("*.txt"))
-    assert PAGE in translated_pages()
+    assert there == {translation_of(page) for page in TWINS}
+    assert {kept_of(page) for page in TWINS} == set((CHINESE / "kept").rglob("*.txt"))
+    assert PAGE in TWINS and DECK in TWINS
 
 
-@pytest.mark.parametrize("page", book_pages(), ids=lambda p: p.stem)
+@pytest.mark.parametrize("page", [*book_pages(), *deck_paths()], ids=lambda p: f"{p.parent.name}-{p.stem}")
 def test_a_page_is_its_blocks(page):
     text = page.read_text("utf8")
     assert "".join("".join(b.text for b in blocks(text)).split()) == "".join(text.split())
 
 
-def planted(old: str, new: str, into: str = "chinese") -> list[str]:
+def planted(old: str, new: str, into: str = "chinese", page=PAGE) -> list[str]:
     """What is found when a text of one language is changed."""
-    english, chinese, _ = texts(PAGE)
+    english, chinese, _ = texts(page)
     given = {"english": english, "chinese": chinese}
     assert old in given[into]
     given[into] = given[into].replace(old, new, 1)
-    return faults(PAGE, **given)
+    return faults(page, **given)
 
 
 @pytest.mark.parametrize(
@@ -82,6 +95,48 @@ def test_what_one_language_says_alone_is_found(old, new, what):
 )
 def test_a_number_changed_in_english_alone_stops_the_build(old, new):
     assert planted(old, new, into="english")
+
+
+@pytest.mark.parametrize(
+    "old, new, what",
+    [
+        ("from: L10 sec-relu-active-paths", "from: L10", "mark"),
+        ("layout: beside\n", "", "stands for mark"),
+        ("\nNote:\n一个小网络", "\n一个小网络", "stands for mark"),
+        ("{poll}`sec-relu-active-paths`", "{poll}`sec-relu-active-path`", "mark"),
+        ("{slide}`lecture: At which layer?`\n\n", "", "stands for"),
+        ("{slide}`lecture: At which layer?`", "{slide}`lecture: Try it`", "mark"),
+        ("+++\n\n", "", "stands for mark"),
+        ("有{num}`active`条路径", "有{num}`alive`条路径", "{num}`active` is missing"),
+        ("每层64个单元", "每层65个单元", "the number 65 is not in the English"),
+        ("minutes: 25", "minutes: 26", "front matter"),
+        ("- $n\\gamma$：权重独立", "$n\\gamma$：权重独立", "list"),
+        ("贡献的，是它经过的权重的乘积", "贡献的，是它经过的权值的乘积", "权值"),
+        ("## 数一数路径", "# 数一数路径", "heading"),
+    ],
+)
+def test_what_one_deck_says_alone_is_found(old, new, what):
+    assert any(what in fault for fault in planted(old, new, page=DECK)), planted(old, new, page=DECK)
+
+
+def test_a_slide_changed_in_english_alone_is_listed():
+    english, chinese, kept = texts(DECK)
+    changed = english.replace("Nine, and {num}`active`.", "Nine of them, and {num}`active`.").replace(
+        "title: Explosion with ReLU", "title: Exploding with ReLU"
+    )
+    assert faults(DECK, changed, chinese) == [] and stale(english, chinese, kept) == []
+    [(_, title), (_, note)] = stale(changed, chinese, kept)
+    assert title.kind == "front matter" and "一个小网络" in note.text
+
+
+def test_drift_carries_what_a_slide_shows(drifted):
+    english = texts(DECK)[0]
+    changed = english.replace("{poll}`sec-relu-active-paths`", "{figure}`fig-relu-paths`").replace(
+        "minutes: 25", "minutes: 30"
+    )
+    made, kept = drifted(DECK, changed)
+    assert faults(DECK, changed, made) == [] and stale(changed, made, kept) == []
+    assert "{figure}`fig-relu-paths`" in made and "minutes: 30" in made and "title: ReLU与梯度爆炸" in made
 
 
 def test_what_is_translated_may_differ():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from html import escape as html_escape
 
 import pytest
-from bookext.read.book import numbered_chapters
+from bookext.read.blocks import text_of
+from bookext.read.book import config, numbered_chapters
 from bookext.read.course import exercises, homework_pages, questions, section_of, sections, tasks_by_section
-from bookext.read.deck import deck_paths
+from bookext.read.deck import deck_paths, read_deck
 from bookext.read.labels import labels
 from support import SITE
 
@@ -41,20 +43,18 @@ def test_a_task_stands_with_the_section_that_it_refers_to():
 
 
 @pytest.mark.site
-def test_the_page_has_every_deck_and_every_task():
-    html = COURSE.read_text("utf8")
+@pytest.mark.parametrize(("page", "language"), [(COURSE, "en"), (SITE / "zh/book/appendix/course.html", "zh")])
+def test_the_page_has_every_deck_and_every_task(page, language):
+    html = page.read_text("utf8")
     for path in deck_paths():
-        assert f"../../slides/{path.stem}.html" in html and (SITE / "slides" / f"{path.stem}.html").exists()
+        assert f'"../../slides/{path.stem}.html"' in html and (page.parents[2] / f"slides/{path.stem}.html").exists()
+        assert html_escape(read_deck(text_of(path, language)).title) in html
     for tasks in tasks_by_section().values():
         for task in tasks:
             assert f"#{task.label}" in html
-    for name in (
-        "numerical-stability-a4.pdf",
-        "numerical-stability-letter.pdf",
-        "numerical-stability.epub",
-        "offline.zip",
-    ):
-        assert re.search(rf'href="[^"]*releases/download/[^"]*{name}"', html)
+    own = {"en": ["-a4.pdf", "-letter.pdf", ".epub"], "zh": ["-zh-a4.pdf", "-zh.epub"]}[language]
+    offered = re.findall(r'href="[^"]*releases/download/[^"/]*/numerical-stability([^"]+)"', html)
+    assert offered == [*own, f"-{config()['repository']['branch']}-offline.zip"]
     plan = html[html.index('id="sec-course-three-weeks"') : html.index('id="sec-course-slides"')]
     decks = re.findall(r"slides/\d\d-", plan)  # without the lecture's
     assert plan.count("<tr") == 1 + len(numbered_chapters()) and len(decks) == len(deck_paths()) - 1 > 8

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from bookext.check.twins import translated_pages
+from bookext.check.twins import translated_decks, translated_pages
 from bookext.read.book import config
 from support import ROOT, SITE, listen
 
@@ -15,9 +15,9 @@ LINK = re.compile(r'<link rel="alternate" hreflang="([^"]+)" href="([^"]+)">')
 
 
 def pages() -> list[str]:
-    """Every page of both sites, slides and redirections left out."""
+    """Every page and every deck of both sites, redirections left out."""
     found = [path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html")]
-    return [name for name in found if not name.startswith(("slides/", "versions/")) and name.count("index.html") < 2]
+    return [name for name in found if not name.startswith("versions/") and name.count("index.html") < 2]
 
 
 def test_every_page_says_its_language():
@@ -35,6 +35,7 @@ def test_every_page_names_its_twins():
     """Each of a pair names both and, for all other languages, the English one; no page names one that is not there."""
     base = config()["html"]["baseurl"]
     translated = {page.relative_to(ROOT).with_suffix(".html").as_posix() for page in translated_pages()}
+    translated |= {f"slides/{deck.stem}.html" for deck in translated_decks()}
     assert len(translated) > 20
     named = set()
     for name in pages():

@@ -25,7 +25,8 @@ def copy(tmp_path_factory):
 
 
 def test_the_copy_has_all_that_a_lecturer_needs(copy):
-    assert (copy / "index.html").exists() and (copy / "slides" / "lecture.html").exists()
+    for name in ("index.html", "slides/lecture.html", "zh/index.html", "zh/slides/lecture.html"):
+        assert (copy / name).exists() and name in (copy / "README.txt").read_text("utf8")
     assert wheel_name() in (copy / "README.txt").read_text("utf8") and (copy / "wheel" / wheel_name()).exists()
     notebooks = list((copy / "notebooks").rglob("*.ipynb"))
     assert len(notebooks) == len(notebook_texts()) > 20
@@ -58,12 +59,13 @@ def test_it_works_without_a_network(copy, browser):
     tab.wait_for_url("**/06-xavier.html*")
     assert tab.evaluate("[...document.images].filter(i => i.loading !== 'lazy').every(i => i.naturalWidth > 0)")
 
-    tab.goto((copy / "slides" / "lecture.html").as_uri(), wait_until="load")
-    tab.wait_for_function("window.Reveal?.isReady()")
-    live = tab.evaluate("[...document.querySelectorAll('.slides > section')].findIndex(s => s.querySelector('iframe'))")
-    tab.evaluate(f"Reveal.slide({live})")
-    tab.frame_locator("section.present iframe").locator(".live-curve").first.wait_for(state="attached")
-    tab.evaluate("Reveal.slide(3)")
-    tab.wait_for_function("[...Reveal.getCurrentSlide().querySelectorAll('img')].every(i => i.naturalWidth > 0)")
+    first = "[...document.querySelectorAll('.slides > section')].findIndex(s => s.querySelector('iframe'))"
+    for deck in ("slides/lecture.html", "zh/slides/lecture.html"):
+        tab.goto((copy / deck).as_uri(), wait_until="load")
+        tab.wait_for_function("window.Reveal?.isReady()")
+        tab.evaluate(f"Reveal.slide({tab.evaluate(first)})")
+        tab.frame_locator("section.present iframe").locator(".live-curve").first.wait_for(state="attached")
+        tab.evaluate("Reveal.slide(3)")
+        tab.wait_for_function("[...Reveal.getCurrentSlide().querySelectorAll('img')].every(i => i.naturalWidth > 0)")
     assert noise == [] and all(address.startswith("file:") or address.startswith("data:") for address in asked)
     context.close()

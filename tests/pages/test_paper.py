@@ -1,13 +1,17 @@
-"""The book on paper: one PDF for each size, with contents, bookmarks and links that lead to their pages, and nothing in the margins."""
+"""The book on paper, one PDF for each size and one in Chinese: contents, bookmarks and links that lead to their pages, and nothing in
+the margins."""
 
 from __future__ import annotations
 
 import re
 import time
+from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
-from bookext.pages.paper import Paper, mend_bookmarks, once, places_in, write_pdf
-from bookext.read.book import book_pages
+from bookext.pages.paper import Paper, chinese_font, mend_bookmarks, once, places_in, write_pdf
+from bookext.read.book import book_pages, config
+from bookext.read.words import say
 from support import SITE, library
 
 MARGINS = {"left": 20, "right": 20, "top": 22, "bottom": 20}  # mm, as paper.css sets them
@@ -29,9 +33,10 @@ def test_pages_are_counted_through_the_tree_of_pages():
 
 
 @pytest.mark.site
-def test_the_document_of_all_pages_hangs_together():
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_document_of_all_pages_hangs_together(language):
     """Every page is there, ids are unique, links within lead somewhere, solutions stand at the end and nowhere else."""
-    html = Paper(SITE).document("A4", {})
+    html = Paper(SITE, language).document("A4", {})
     ids = re.findall(r'<\w[^>]*? id="(p\d[^"]*|solutions)"', html)
     assert len(ids) == len(set(ids)) > 1000
     links = re.findall(r'<a\b[^>]*? href="#([^"]+)"', html)
@@ -40,31 +45,70 @@ def test_the_document_of_all_pages_hangs_together():
     body, solutions = html.split('id="solutions"')
     exercises = len(re.findall(r'class="exercise admonition"', body))
     assert exercises == solutions.count('class="solution"') == body.count('class="to-solution"') > 40
-    assert "<summary>Solution" not in html and "<button" not in html and "<script" not in html
+    assert f"<summary>{say(language, 'Solution')}" not in html and "<button" not in html and "<script" not in html
+    base = config()["html"]["baseurl"]
+    without = [link for link in re.findall(rf'href="{base}([^"#]*)', html) if not (SITE / link).exists()]
+    assert without == [] and say(language, "To change its settings, the figure needs JavaScript.") not in html
+    files = re.findall(r'(?:src|href)="file://([^"]+)"', html)
+    assert len(files) > 60 and all(Path(unquote(file)).exists() for file in files)
     assert html.count("<svg") > 4 and "live-plot" in html
 
 
+@pytest.mark.site
+def test_the_chinese_document_says_its_own_in_chinese():
+    """Title page, contents, parts, running heads and the links to solutions; strict about what may begin a line."""
+    html = Paper(SITE, "zh").document("A4", {})
+    front = html[html.index('<div class="title-page">') : html.index('<div class="page"')]
+    words = re.sub(r"<annotation.*?</annotation>|<code.*?</code>|<[^>]+>|https?://\S+", " ", front, flags=re.DOTALL)
+    assert '<html lang="zh-Hans"' in html and "目录" in words and "练习的解答" in words and "附录" in words
+    # Names of methods, formats and people stay as they are; two English words in a row are a text that nobody translated.
+    assert not re.findall(r"\b[a-z]{3,} [a-z]{3,}\b", words)
+    heads = re.findall(r'@top-left \{ content: "([^"]+)"', html)
+    assert len(heads) == len(book_pages()) and sum(bool(re.search("[\u4e00-\u9fff]", head)) for head in heads) > 20
+    assert len(re.findall(r'<p class="to-solution">解答在第<a href="#[^"]+"></a>页</p>', html)) > 40
+    assert "line-break: strict" in (SITE / "_static/site.css").read_text("utf8")
+
+
+def test_without_a_chinese_font_the_remedy_is_said(tmp_path, monkeypatch):
+    (tool := tmp_path / "fc-list").write_text("#!/bin/sh\n[ -e fonts ] && cat fonts || true\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="apt install fonts-noto-cjk"):
+        chinese_font()
+    (tmp_path / "fonts").write_text("/usr/share/fonts/x.ttc: Noto Sans CJK SC\n")
+    chinese_font()
+
+
 @pytest.mark.rehearsal
-@pytest.mark.parametrize(("paper", "size"), [("a4", A4), ("letter", LETTER)])
-def test_the_printed_book(tmp_path, paper, size):
-    """At most 90 seconds and 20 MB; margins without ink; contents that name the right pages."""
+@pytest.mark.parametrize(
+    ("paper", "language", "size", "third", "solutions"),
+    [
+        ("a4", "en", A4, "Vanishing with sigmoid", "Solutions of the exercises"),
+        ("letter", "en", LETTER, "Vanishing with sigmoid", "Solutions of the exercises"),
+        ("a4", "zh", A4, "sigmoid与梯度消失", "练习的解答"),
+    ],
+)
+def test_the_printed_book(tmp_path, paper, language, size, third, solutions):
+    """At most 90 seconds and 20 MB (25 MB in Chinese); margins without ink; contents that name the right pages."""
     began = time.monotonic()
-    pdf = write_pdf(SITE, tmp_path, paper)
+    pdf = write_pdf(SITE, tmp_path, paper, language)
     assert time.monotonic() - began < 90
-    assert pdf.stat().st_size < 20e6
+    assert pdf.stat().st_size < (25e6 if language == "zh" else 20e6)  # each Chinese letter that occurs, drawn once
     printed = library("pypdfium2").PdfDocument(pdf)
     assert tuple(map(round, printed[0].get_size())) == size and 200 < len(printed) < 500
     assert margins_with_ink(printed) == []
 
     marks = [(mark.get_title(), mark.get_dest().get_index() + 1) for mark in printed.get_toc()]
     pages = {title: number for title, number in reversed(marks)}
-    assert len(marks) > 200 and pages["3. Vanishing with sigmoid"] > pages["2. Explosion with ReLU"] > 20
+    second = next(title for title in pages if title.startswith("2. "))
+    assert len(marks) > 200 and pages[f"3. {third}"] > pages[second] > 20
     places = places_in(pdf.read_bytes())
     text = "".join(
         "".join(printed[n].get_textpage().get_text_range().split()) for n in range(1, 8)
     )  # bold comes by letters
-    assert re.search(rf"3\.Vanishingwithsigmoid{pages['3. Vanishing with sigmoid']}3\.1", text)
-    assert re.search(rf"Solutionsoftheexercises{places['solutions']}", text) and places["solutions"] > 250
+    assert re.search(rf"3\.{third.replace(' ', '')}{pages[f'3. {third}']}3\.1", text)
+    assert re.search(rf"{solutions.replace(' ', '')}{places['solutions']}", text) and places["solutions"] > 200
     assert sum(name.endswith("-solution") for name in places) > 40
 
 
@@ -76,10 +120,10 @@ WIDE = """() => [...document.querySelectorAll('main *')]
 
 
 @pytest.mark.rehearsal
-@pytest.mark.parametrize("width", [642, 665])
-def test_nothing_is_wider_than_the_text(browser, tmp_path, width):
+@pytest.mark.parametrize(("width", "language"), [(642, "en"), (665, "en"), (642, "zh")])
+def test_nothing_is_wider_than_the_text(browser, tmp_path, width, language):
     """At the width of the text on A4, 170 mm, and on Letter."""
-    (tmp_path / "book.html").write_text(Paper(SITE).document("A4", {}), "utf8")
+    (tmp_path / "book.html").write_text(Paper(SITE, language).document("A4", {}), "utf8")
     tab = browser.new_page(viewport={"width": width, "height": 900})
     tab.emulate_media(media="print")
     tab.goto((tmp_path / "book.html").as_uri(), wait_until="load")
@@ -88,6 +132,33 @@ def test_nothing_is_wider_than_the_text(browser, tmp_path, width):
         "document.querySelector('#p3 p').insertAdjacentHTML('afterend', '<pre style=\"width: 180mm\">x</pre>')"
     )
     assert tab.evaluate(WIDE) == ["p3: PRE x"]
+    tab.close()
+
+
+# Lines that begin with a mark that belongs to the line before.
+BEGUN = r"""() => {
+  const texts = document.createTreeWalker(document.querySelector('main'), NodeFilter.SHOW_TEXT), range = new Range(), found = [];
+  const place = (node, at) => { range.setStart(node, at); range.setEnd(node, at + 1); return range.getBoundingClientRect(); };
+  while (texts.nextNode()) {
+    const node = texts.currentNode;
+    if (node.parentElement.closest('.katex, pre, svg')) continue;
+    for (const mark of node.data.matchAll(/(?<=[\u3400-\u9fff])[，。、；：？！）》”]/g)) {
+      const before = place(node, mark.index - 1), here = place(node, mark.index);
+      if (here.width && here.top > before.top + 2 && here.left < before.left) found.push(node.data.slice(mark.index - 8, mark.index + 4));
+    }
+  }
+  return found; }"""
+
+
+@pytest.mark.rehearsal
+def test_no_line_begins_with_a_closing_mark(browser, tmp_path):
+    (tmp_path / "book.html").write_text(Paper(SITE, "zh").document("A4", {}), "utf8")
+    tab = browser.new_page(viewport={"width": 642, "height": 900})
+    tab.emulate_media(media="print")
+    tab.goto((tmp_path / "book.html").as_uri(), wait_until="load")
+    assert tab.evaluate(BEGUN) == []
+    tab.add_style_tag(content="main * { line-break: anywhere !important }")
+    assert len(tab.evaluate(BEGUN)) > 100
     tab.close()
 
 

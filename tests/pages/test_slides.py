@@ -1,4 +1,5 @@
-"""Slides in a real browser: legible from the last row, nothing beyond its slide, and no number that the book does not have."""
+"""Slides in a real browser, in both languages: legible from the last row, nothing beyond its slide, and no number that the book
+does not have."""
 
 from __future__ import annotations
 
@@ -7,14 +8,30 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from bookext.pages.decks import Book, Writer, onto_slide, preset_of, write_decks
+from bookext.check.twins import texts
+from bookext.pages.decks import deck_html, write_decks
+from bookext.pages.slides import Book, Writer, onto_slide, preset_of
+from bookext.read.blocks import language_of, page_of, text_of
 from bookext.read.book import ROOT, config, numbered_chapters
 from bookext.read.chapter import SourceError, read_chapter
 from bookext.read.deck import FOLDER, deck_paths, faults, parse_deck, read_deck, typed_anew
+from bookext.read.words import say
 from support import SITE, listen
 
-DECKS = [path.stem for path in deck_paths()]
 LECTURE = FOLDER / "lecture.md"
+DECKS = [text_of(path, language) for language in ("en", "zh") for path in deck_paths()]
+
+
+def where(deck: Path) -> str:
+    """Where the site has a deck."""
+    return f"{'zh/' * (language_of(deck) == 'zh')}slides/{deck.stem}.html"
+
+
+def of_each(*only: str):
+    """A test of each deck in each language, or of those of these names; what looks at one slide after the other is for the rehearsal."""
+    return pytest.mark.parametrize("deck", [pytest.param(d, id=where(d)) for d in DECKS if not only or d.stem in only])
+
+
 ITEMS = {f"L{n}" for n in range(1, 41)}
 SLIDE = """---
 title: T
@@ -87,9 +104,9 @@ def smallest_label(svg: str) -> float:
     return min(sizes[1:], default=0)
 
 
-def look(tab, site: str, deck: str) -> list[str]:
+def look(tab, site: str, deck: Path) -> list[str]:
     """Everything that is wrong with a deck at 1280 × 720."""
-    tab.goto(f"{site}/slides/{deck}.html", wait_until="load")
+    tab.goto(f"{site}/{where(deck)}", wait_until="load")
     tab.wait_for_function("window.Reveal?.isReady()")
     found = []
     for number in range(tab.evaluate("Reveal.getTotalSlides()")):
@@ -117,7 +134,8 @@ def tab(browser):
 
 @pytest.mark.site
 @pytest.mark.parametrize(
-    "deck", [pytest.param(d, marks=[] if d == "lecture" else pytest.mark.rehearsal) for d in DECKS]
+    "deck",
+    [pytest.param(d, id=where(d), marks=[] if d.stem == "lecture" else pytest.mark.rehearsal) for d in DECKS],
 )
 def test_every_slide_is_legible_and_holds_what_is_on_it(site, tab, deck):
     noise, _ = listen(tab, site)
@@ -141,25 +159,26 @@ def test_a_slide_that_is_hard_to_read_or_too_full_is_noticed(site, tab):
     assert 5 < smallest_label(drawing) < 12
 
 
-def test_every_item_and_every_erratum_of_the_lecture_stands_on_a_slide():
-    deck = read_deck(LECTURE)
+@of_each("lecture")
+def test_every_item_and_every_erratum_of_the_lecture_stands_on_a_slide(deck):
+    deck = read_deck(deck)
     assert set().union(*(slide.items for slide in deck.slides)) == ITEMS
     shown = re.findall(r"^\{erratum\}`(E\d+)`$", deck.path.read_text("utf8"), re.MULTILINE)
     assert sorted(shown, key=lambda name: int(name[1:])) == [f"E{n}" for n in range(1, 15)]
 
 
-@pytest.mark.parametrize("name", DECKS)
-def test_a_deck_takes_as_long_as_it_says(name):
-    """Notes at 130 words a minute, and the polls."""
-    deck = read_deck(FOLDER / f"{name}.md")
+@of_each()
+def test_a_deck_takes_as_long_as_it_says(deck):
+    """Notes at 130 words or 190 characters a minute, and the polls."""
+    deck = read_deck(deck)
     assert abs(deck.length - deck.minutes) <= (5 if deck.minutes == 80 else 0.1 * deck.minutes)
-    assert deck.minutes == 80 if name == "lecture" else 25 <= deck.length <= 40
+    assert deck.minutes == 80 if deck.name == "lecture" else 24.5 <= deck.length <= 40
     assert all(slide.minutes < 4.5 for slide in deck.slides), "nobody looks at one slide for so long"
 
 
-@pytest.mark.parametrize("name", DECKS)
-def test_a_deck_types_nothing_anew(name):
-    assert faults(read_deck(FOLDER / f"{name}.md")) == []
+@of_each()
+def test_a_deck_types_nothing_anew(deck):
+    assert faults(read_deck(deck)) == []
 
 
 @pytest.mark.parametrize(
@@ -227,6 +246,16 @@ def test_a_borrowed_slide_says_what_it_says_there_and_waits_as_its_deck_does():
     assert (own.pause, mine.pause) == (60, 90)
 
 
+def test_a_chinese_deck_borrows_the_chinese_of_a_slide(monkeypatch):
+    own = read_deck(text_of(LECTURE, "zh"))
+    text = f"{SLIDE.format(body='x')}\n{{slide}}`lecture: Layers are functions`\n"
+    mine = parse_deck(text, text_of(FOLDER / "01-chained-jacobians.md", "zh")).slides[-1]
+    assert mine.title == "层就是函数" and mine in own.slides and mine.sources == ["L1"]
+    monkeypatch.setattr("bookext.read.deck.text_of", lambda path, _: path)  # nobody has translated the lecture's
+    mine = parse_deck(f"{text}\n", text_of(FOLDER / "01-chained-jacobians.md", "zh")).slides[-1]
+    assert (mine.title, mine.language) == ("Layers are functions", "en")
+
+
 @pytest.mark.site
 def test_a_dangling_reference_fails_the_build(tmp_path, monkeypatch):
     """The writer of all decks gives the faults with file and line; the strict build makes each a failure."""
@@ -236,15 +265,17 @@ def test_a_dangling_reference_fails_the_build(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "bookext.pages.decks.read_deck", lambda path: parse_deck(SLIDE.format(body="{figure}`fig-nowhere`"), path)
     )
-    (found,) = write_decks(tmp_path)
+    (found,) = write_decks(tmp_path, "en")
     assert found.startswith("book/slides/lecture.md:6: {figure}`fig-nowhere`")
 
 
 @pytest.mark.site
-@pytest.mark.parametrize("name", DECKS)
-def test_the_links_of_a_deck_lead_somewhere(name):
-    page = SITE / "slides" / f"{name}.html"
+@of_each()
+def test_the_links_of_a_deck_lead_somewhere(deck):
+    page = SITE / where(deck)
     links = set(re.findall(r'<(?:a|img|link|script)\b[^>]*? (?:href|src)="([^"]+)"', page.read_text("utf8")))
+    base = config()["html"]["baseurl"]
+    links -= {link for link in links if link.startswith(base)}  # its own address and its twin's
     assert len(links) > 20 and not [link for link in links if ":" in link.partition("#")[0] and "doi.org" not in link]
     for link in links:
         path, _, anchor = link.partition("#")
@@ -252,6 +283,69 @@ def test_the_links_of_a_deck_lead_somewhere(name):
         assert target.exists(), link
         if anchor:
             assert f'id="{unquote(anchor)}"' in target.read_text("utf8"), link
+
+
+@pytest.mark.site
+@pytest.mark.parametrize("name", [path.stem for path in deck_paths()])
+def test_both_languages_show_the_same(name):
+    """Slide by slide the same numbers, pictures, formulas, places and kind; and words of the reader's language."""
+    english, chinese = (
+        (SITE / folder / f"{name}.html").read_text("utf8").split("<section ")[2:] for folder in ("slides", "zh/slides")
+    )
+    assert len(english) == len(chinese) > 12
+    han = "[\u3400-\u9fff，。：；]"
+    for ours, theirs in zip(english, chinese, strict=True):
+        for pattern in (
+            r'^class="([^"]*)"',
+            r'data-items="([^"]*)"',
+            r"/_images/([^\"]+)\"",
+            r'<span class="num">(.*?)</span>',
+            r'<a class="eqno"[^>]*>(.*?)</a>',
+            r'#(claim-[^"]+)"',
+        ):
+            said = [[re.sub(r"\s%", "%", m) for m in re.findall(pattern, text)] for text in (ours, theirs)]
+            assert sorted(said[0]) == sorted(said[1]), pattern
+        texts = re.findall(r"<(?:h2|h1|li|p)\b[^>]*>(.*?)</(?:h2|h1|li|p)>", theirs, re.DOTALL)
+        assert re.search(han, texts[0]) and "minutes, from" in ours and "分钟，从第" in theirs
+        assert not [text for text in texts if re.search(rf"{han}\n|\n{han}", text)]
+    assert all(
+        re.search(han, note) for text in chinese for note in re.findall(r"</b></p>(.*?)</aside>", text, re.DOTALL)
+    )
+
+
+@pytest.mark.site
+@of_each("lecture", "09-summary")
+def test_a_deck_is_one_click_away_from_the_other_language(site, tab, deck):
+    tab.goto(f"{site}/{where(deck)}", wait_until="load")
+    here = tab.evaluate("document.documentElement.lang")
+    there, lang = ("English", "en") if here == "zh-Hans" else ("中文", "zh-Hans")
+    tab.get_by_role("link", name=there, exact=True).click()
+    tab.wait_for_function(f"document.documentElement.lang === '{lang}'")
+    other = text_of(page_of(deck), "en" if lang == "en" else "zh")
+    assert urlsplit(tab.url).path == f"/{where(other)}"
+
+
+@pytest.mark.site
+def test_what_is_not_translated_or_older_says_so(tmp_path, monkeypatch):
+    """A deck without Chinese is there in English, and one with a changed slide says that some of it is older."""
+    macros, deck = config()["sphinx"]["config"]["book_macros"], FOLDER / "09-summary.md"
+    book = Book(SITE / "zh", macros, "zh")
+    assert "notice" not in deck_html(book, read_deck(text_of(deck, "zh")))[0]
+    page, _ = deck_html(book, read_deck(deck))
+    assert page.count(' lang="en">') > 10 and '<html lang="zh-Hans"' in page  # each slide and the title
+    changed = (
+        deck.read_text("utf8")
+        .replace("which row is worst", "which row is the best")
+        .replace("And the page", "The page")
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr("bookext.pages.decks.texts", lambda _: (changed, *texts(deck)[1:]))
+        page, _ = deck_html(book, read_deck(text_of(deck, "zh")))
+    assert f'<p class="notice">{say("zh", "Some of these slides are older than the English ones.")}</p>' in page
+    monkeypatch.setattr("bookext.pages.decks.missing_decks", lambda: [deck])
+    page, _ = deck_html(book, read_deck(deck))
+    said = say("zh", "These slides have not been translated yet; here they are in English.")
+    assert f'<p class="notice">{said}</p>' in page
 
 
 def test_a_live_figure_is_embedded_with_its_preset():
@@ -269,11 +363,19 @@ def test_a_part_of_a_page_is_counted_from_the_slides():
     )
 
 
+SPOKEN = {"en": ("Keyboard Shortcuts", "minutes, from"), "zh": ("按键", "分钟，从第")}
+# What somebody reads of an element, without what stands in a formula or is the name of a key.
+READ = """(e) => { const texts = document.createTreeWalker(e, NodeFilter.SHOW_TEXT), said = [];
+  while (texts.nextNode()) if (!texts.currentNode.parentElement.closest('.katex, script, style')) said.push(texts.currentNode.data);
+  return said.join('|'); }"""
+
+
 @pytest.mark.site
-def test_keys_open_the_overview_and_change_the_colours(site, tab):
+@of_each("lecture")
+def test_keys_open_the_overview_and_change_the_colours(site, tab, deck):
     noise, _ = listen(tab, site)
     tab.emulate_media(color_scheme="light")
-    tab.goto(f"{site}/slides/lecture.html", wait_until="load")
+    tab.goto(f"{site}/{where(deck)}", wait_until="load")
     tab.wait_for_function("window.Reveal?.isReady()")
     tab.keyboard.press("d")
     assert tab.evaluate("document.documentElement.dataset.theme") == "dark"
@@ -282,17 +384,26 @@ def test_keys_open_the_overview_and_change_the_colours(site, tab):
     tab.keyboard.press("o")
     tab.keyboard.press("ArrowRight")
     assert tab.evaluate("Reveal.getIndices().h") == 1
+    keys, spoken = SPOKEN[language_of(deck)]
+    tab.keyboard.press("Shift+?")
+    tab.wait_for_selector(f".r-overlay-help .title:has-text('{keys}')")
+    shown = tab.locator(".r-overlay-help table").evaluate(READ)
+    tab.keyboard.press("Escape")
     with tab.context.expect_page() as opened:
         tab.keyboard.press("s")
-    opened.value.wait_for_selector(".speaker-controls-notes .value:has-text('minutes, from')", timeout=15000)
+    opened.value.wait_for_selector(f".speaker-controls-notes .value:has-text('{spoken}')", timeout=15000)
+    around = opened.value.locator("body").evaluate(READ)
+    english = "Upcoming" in around and "Click to Reset" in around and "Next slide" in shown
+    assert english == (language_of(deck) == "en") == bool(re.search("[A-Z][a-z]{3,} [a-z]", shown))
     assert noise == []
 
 
 @pytest.mark.site
-def test_a_deck_prints_a_slide_a_page(site, browser, tmp_path):
+@of_each("lecture")
+def test_a_deck_prints_a_slide_a_page(site, browser, deck):
     context = browser.new_context()
     page = context.new_page()
-    page.goto(f"{site}/slides/lecture.html?print-pdf", wait_until="load")
+    page.goto(f"{site}/{where(deck)}?print-pdf", wait_until="load")
     page.wait_for_function("document.querySelectorAll('.pdf-page').length > 20")
     slides = page.evaluate("document.querySelectorAll('.slides section').length")
     assert page.evaluate("document.querySelectorAll('.pdf-page').length") == slides

@@ -1,4 +1,4 @@
-"""An English page and its Chinese twin say the same: the same blocks, code, formulas, numbers, references and claims.
+"""An English page or deck and its Chinese twin say the same: the same blocks, code, formulas, numbers, references and claims.
 
     python -m bookext.check.twins                   compare; exit status 1 where one says what the other does not
     python -m bookext.check.twins --drift [PAGES]   carry over what needs no translator, and list the blocks that do
@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from functools import lru_cache
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from pathlib import Path
 
 from bookext.read.blocks import (
@@ -38,6 +38,7 @@ from bookext.read.blocks import (
 )
 from bookext.read.book import book_pages, display_path
 from bookext.read.chapter import NUM, Cell, parse_chapter
+from bookext.read.deck import deck_paths
 from bookext.read.kept import of_page
 
 ROLE = re.compile(r"\{([\w:-]+)\}`([^`]+)`")
@@ -199,6 +200,8 @@ def faults(page: Path, english: str, chinese: str, kept: Sequence[str] = ()) -> 
         return [both]
     waiting = {c.line for _, c in stale(english, chinese, kept)} if len(kept) == len(both) else set()
     found = [f"{line}: {what}" for e, c in both for line, what in differ(e, c, c.line in waiting)]
+    if page in deck_paths():
+        return found
     cells = zip(parse_chapter(english, page).code, parse_chapter(chinese, translation_of(page)).code, strict=True)
     return found + [f"{c.line}: {what}" for e, c in cells for what in cells_differ(e, c)]
 
@@ -232,14 +235,25 @@ def translated_pages() -> list[Path]:
     return [page for page in book_pages() if translation_of(page) != page and translation_of(page).exists()]
 
 
+def translated_decks() -> list[Path]:
+    """The decks that have a Chinese twin."""
+    return [deck for deck in deck_paths() if translation_of(deck).exists()]
+
+
 def missing_pages() -> list[Path]:
     """The pages that Chinese readers get in English."""
     return [page for page in book_pages() if not translation_of(page).exists()]
 
 
+def missing_decks() -> list[Path]:
+    """The decks that Chinese readers get in English."""
+    return [deck for deck in deck_paths() if not translation_of(deck).exists()]
+
+
 def report(pages: list[Path] | None = None) -> list[str]:
     """What is wrong in the twins of these pages, or of all; a pair that is as it was is not compared again."""
-    return [problem for page in (translated_pages() if pages is None else pages) for problem in known_problems(page)]
+    every = [*translated_pages(), *translated_decks()] if pages is None else pages
+    return [problem for page in every for problem in known_problems(page)]
 
 
 def known_problems(page: Path) -> list[str]:
@@ -296,6 +310,11 @@ def carried(english: Block, chinese: Block) -> str:
     return NUM.sub(lambda m: f"{{num}}`{numbers.get(m[2].strip(), m[1])}<{m[2]}>`", text)
 
 
+def beside(block: Block, after: Block) -> bool:
+    """Whether no blank line stands between two blocks, one of them a deck's mark."""
+    return "mark" in {block.kind, after.kind} and after.line == block.line + block.text.count("\n") + 1
+
+
 def drift(page: Path) -> tuple[str, list[str]]:
     """A page's Chinese brought beside its English as it is now, and its kept lines; what is new stands there in English."""
     english, chinese, kept = texts(page)
@@ -310,7 +329,8 @@ def drift(page: Path) -> tuple[str, list[str]]:
             else:  # new: in English until somebody translates it
                 made.append(block.text)
                 lines.append(kept_line(block) if for_nobody(block) else f"{'-' * 10} {kept_line(block)[11:]}")
-    return "\n\n".join(made) + "\n", lines
+    gaps = [1 if beside(e, after) else 2 for e, after in pairwise(ours)]
+    return "".join(text + "\n" * gap for text, gap in zip(made, [*gaps, 1], strict=True)), lines
 
 
 def keep(page: Path, lines: list[str]) -> None:
@@ -350,11 +370,11 @@ def main(arguments: list[str]) -> int:
         page = CHINESE.parent / path.resolve().relative_to(CHINESE)
         keep(page, [kept_line(block) for block in blocks(page.read_text("utf8"))])
     named = {path.resolve() for path in given.drift or ()}
-    pages = [page for page in translated_pages() if page in named or not named]
+    pages = [page for page in [*translated_pages(), *translated_decks()] if page in named or not named]
     if given.drift is not None:
         list_drift(pages)
         if not named:
-            print(*(f"{display_path(page)}: not translated" for page in missing_pages()), sep="\n")
+            print(*(f"{display_path(page)}: not translated" for page in [*missing_pages(), *missing_decks()]), sep="\n")
     if wrong := report(pages):
         print(*wrong, sep="\n")
     return bool(wrong)

@@ -28,15 +28,19 @@ from bookext.read.words import catalogue, say
 
 # What the Chinese pages share with the English ones lies beside their folder.
 SHARED = re.compile(
-    r"((?<=[\"'(`])|(?<=&quot;)|(?<=@/))((?:\.\./)*)(?=(?:_images|_sources|slides|wheel|proof)/|status\.html|"
+    r"((?<=[\"'(`])|(?<=&quot;)|(?<=@/))((?:\.\./)*)(?=(?:_images|_sources|wheel|proof)/|status\.html|"
     r"_static/(?!search-index|words|previews/))"
 )
 
 
 BRACKETS = {" (": "（", ")": "）"}  # around the name of an exercise
 
-# The scripts of every page, and those of the figures that a reader moves, by the file that has their words.
-SCRIPTS = {"words.js": ("*.js",), "words-live.js": ("explore/*.js", "live/*.js")}
+# The scripts of every page, those of the figures that a reader moves, and that of the slides, by the file that has their words.
+SCRIPTS = {
+    "words.js": ("book.js", "previews.js", "search.js"),
+    "words-live.js": ("explore/*.js", "live/*.js"),
+    "words-slides.js": ("slides.js",),
+}
 
 
 @cache
@@ -205,7 +209,7 @@ def share(site: Path) -> None:
 
 
 def write_words(app: Sphinx) -> None:
-    """What the scripts say, in Chinese: those of every page, and those of the figures that a reader moves."""
+    """What the scripts say, in Chinese."""
     folder = Path(app.outdir, "_static")
     for name, scripts in SCRIPTS.items() if is_chinese(app) else ():
         text = json.dumps(said_by(*scripts), ensure_ascii=False, separators=(",", ":"))

@@ -17,6 +17,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from bookext.notebook.wheel import FOLDER as WHEEL
+from bookext.read.blocks import text_of
 from bookext.read.book import ROOT, book_pages, config, numbered_chapters
 from bookext.read.chapter import read_chapter
 from bookext.read.course import (
@@ -34,21 +35,27 @@ from bookext.read.plaintext import tex_to_text
 
 from .chinese import is_translated, say_there
 from .decks import FOLDER
+from .paper import NAME, file_name
+
+PRINTED = {
+    ("a4", "en"): "The book as a PDF, A4",
+    ("letter", "en"): "The book as a PDF, Letter",
+    ("a4", "zh"): "The book as a PDF, A4",
+}
 
 
-def deck_of(name: str) -> Deck | None:
+def deck_of(name: str, language: str = "en") -> Deck | None:
     """A deck by the name of its file."""
-    return next((read_deck(path) for path in deck_paths() if path.stem == name), None)
+    return next((read_deck(text_of(path, language)) for path in deck_paths() if path.stem == name), None)
 
 
 class DeckRole(SphinxRole):
     """``{deck}`lecture```: the title of a deck, linked, and its minutes."""
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
-        deck = deck_of(self.text.strip())
+        deck = deck_of(self.text.strip(), "zh" if is_translated(self.env.app, self.env.docname) else "en")
         if deck is None:
             return [], [self.inliner.reporter.error(f"there is no deck book/slides/{self.text}.md", line=self.lineno)]
-        self.env.note_dependency(deck.path.relative_to(ROOT).as_posix())
         uri = f"{'../' * self.env.docname.count('/')}{FOLDER}/{deck.name}.html"
         link = nodes.reference("", "", refuri=uri, internal=True)
         link += nodes.Text(deck.title)
@@ -181,11 +188,11 @@ class Downloads(Generated):
         repository = config()["repository"]
         base = f"{repository['url'].rstrip('/')}/releases/download/{repository['branch']}"
         version = repository["branch"]
-        files = {
-            "The book as a PDF, A4": "numerical-stability-a4.pdf",
-            "The book as a PDF, Letter": "numerical-stability-letter.pdf",
-            "The book as an EPUB": "numerical-stability.epub",
-            "The offline copy: site, slides, notebooks, `labs`": f"numerical-stability-{version}-offline.zip",
+        language = "zh" if is_translated(page.app, page.name) else "en"
+        printed = {name: f"{file_name(paper, own)}.pdf" for (paper, own), name in PRINTED.items() if own == language}
+        files = printed | {
+            "The book as an EPUB": f"{NAME}{'-zh' * (language == 'zh')}.epub",
+            "The offline copy: site, slides, notebooks, `labs`": f"{NAME}-{version}-offline.zip",
         }
         return [f"- [{page.say(title)}]({base}/{name})" for title, name in files.items()] + [
             f"- {{labs-wheel}}`{page.say('The wheel of labs')}`{page.say(', in the folder `{folder}` of the site').format(folder=WHEEL)}"
@@ -196,16 +203,15 @@ GENERATED = {"decks": Decks, "chapter-plan": ChapterPlan, "question-bank": Quest
 
 
 def outdated(app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
-    """The pages for which something comes out otherwise; prose that is edited changes none of it."""
+    """The pages for which something comes out otherwise; prose and notes that are edited change none of it."""
     texts = {name: Path(env.doc2path(name)).read_text("utf8") for name in env.found_docs}
     used = {page: [name for name in GENERATED if f"{{{name}}}" in text] for page, text in texts.items()}
+    named = {page for page, text in texts.items() if used[page] or "{deck}`" in text}
+    decks = [read_deck(text_of(path, language)) for path in deck_paths() for language in ("en", "zh")]
+    said = [[deck.title, str(deck.minutes), str(len(deck.slides))] for deck in decks]
     titles = [text for _, text, _ in labels().values()] + [read_chapter(page).title for page in book_pages()]
     titles += chinese_titles().values()
-    now = {
-        page: [titles, *(GENERATED[name].lines(Page(app, page)) for name in names)]
-        for page, names in used.items()
-        if names
-    }
+    now = {page: [titles, *said, *(GENERATED[name].lines(Page(app, page)) for name in used[page])] for page in named}
     before: dict[str, list[list[str]]] = getattr(env, "generated", {})
     vars(env)["generated"] = now
     return [page for page, said in now.items() if before.get(page) != said]

@@ -1,14 +1,5 @@
-"""Slides: each deck of ``book/slides`` becomes a page of reveal.js under ``slides/``, cut from the pages of the book just written.
-
-On a line by itself stands what a slide shows whole; the book has drawn it already, and nothing is drawn again:
-
-    {equation}`eq-explode`      the formula and its number        {figure}`fig-two-powers`    the figure and its number
-    {table}`sec-relu-range`     the first table of a section      {poll}`sec-jac-layers 2`    its second box 'Predict'; what
-    {claim}`jac-fades`          the sentence of a claim                                       follows comes with the next key
-    {erratum}`E1`               what is wrong, what is right      {live}`live-overflow`       the live figure with its preset
-
-Within a line ``{num}``, ``{formula}`` (an equation of the book), ``{eq}`` and ``{ref}`` (links). ``+++`` begins what comes with the next
-key. What does not exist stops the build.
+"""Slides: each deck of ``book/slides`` becomes a page of reveal.js under ``slides/``, cut from the pages of the book just written,
+and its Chinese, ``book/zh/slides``, one under ``zh/slides/``, cut from the Chinese pages. What a slide can show: pages/slides.
 """
 
 import hashlib
@@ -16,342 +7,51 @@ import json
 import re
 import sys
 from functools import lru_cache
-from html import escape
 from pathlib import Path
-from posixpath import dirname, join, normpath
 from typing import Any
-from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, Template
-from markdown_it import MarkdownIt
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
+from bookext.check.twins import missing_decks, stale, texts, translated_decks, translated_pages
 from bookext.read import deck as reading
+from bookext.read.blocks import kept_of, language_of, page_of, text_of, translation_of
 from bookext.read.book import ROOT, book_pages, config, display_path, numbered_chapters
-from bookext.read.chapter import Chapter, read_chapter
-from bookext.read.deck import FORMULA, ROLE, Deck, Slide, deck_paths, faults, number_said, read_deck
-from bookext.read.kept import BUILD, digest, keep, pins, remembered, text_digest
-from bookext.read.labels import labels
+from bookext.read.chapter import read_chapter
+from bookext.read.deck import FORMULA, ROLE, Deck, deck_paths, faults, read_deck
+from bookext.read.kept import BUILD, digest, remembered, text_digest
+from bookext.read.words import CATALOGUE
 
-from .chinese import is_chinese
+from .chinese import is_chinese, share
 from .finish import LETTERS
-from .live import PAGE as LIVE
-from .live import PRESET
 from .math import KATEX, RENDERED, SCRIPT, render
-from .previews import ARTICLE, end_of, page_name
+from .previews import page_name
+from .slides import ERRATA, LEDGER, LIVE_FIGURE, Book, Writer, slide_html, written_tex
 
 LOGGER = logging.getLogger(__name__)
 FOLDER, THEME = "slides", Path(__file__).parent / "theme"
-ALONE = re.compile(r"\{(equation|figure|table|poll|claim|erratum|live)\}`[^`]*`")
-HELD = re.compile("\ue000(\\d+)\ue001")
-MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
-LEDGER, ERRATA = "book/appendix/ledger.html", "book/appendix/errata.html"
-MARKED = "deck-markdown"
 MACHINERY = [Path(reading.__file__), THEME / "deck.html", KATEX.with_name("VERSION"), SCRIPT]
-MACHINERY += [Path(__file__).with_name(f"{name}.py") for name in ("decks", "finish", "live", "math", "previews")]
-EXTERNAL = re.compile(r"\w+:")
+MACHINERY += [
+    Path(__file__).with_name(f"{name}.py") for name in ("decks", "finish", "live", "math", "previews", "slides")
+]
 
 
-class Missing(LookupError):
-    """What a slide refers to and the book does not have."""
-
-
-def marked_key() -> str:
-    """What else than a text shapes its HTML."""
-    return text_digest(pins(), digest([Path(__file__)]))
-
-
-class Book:
-    """The pages of the built site, to cut from."""
-
-    def __init__(self, site: Path, macros: dict[str, str]) -> None:
-        self.site, self.macros = site, macros
-        self.texts: dict[str, str] = {}
-        self.known: dict[str, str] = remembered(MARKED, marked_key(), dict)
-        self.used: dict[str, str] = {}
-
-    def markdown(self, text: str) -> str:
-        """A text as HTML; most of what the decks take is Markdown, and most of it is as it was when they were written last."""
-        if text not in self.used:
-            self.used[text] = self.known.get(text) or MARKDOWN.render(text)
-        return self.used[text]
-
-    def keep_markdown(self) -> None:
-        """Keep what the decks have used, for the next build."""
-        if self.used.keys() - self.known.keys():
-            keep(MARKED, marked_key(), self.known | self.used)
-
-    def article(self, page: str) -> str:
-        """The text of a page as it was written."""
-        if page not in self.texts:
-            found = ARTICLE.search((self.site / page).read_text("utf8"))
-            assert found, page
-            self.texts[page] = found[1]
-        return self.texts[page]
-
-    def element(self, page: str, anchor: str, tag: str = "") -> str:
-        """The element with an id; with ``tag``, the nearest of this kind around it."""
-        html, mark = self.article(page), f' id="{anchor}"'
-        if mark not in html:
-            raise Missing(f"{page} has no {anchor}")
-        place = html.index(mark)
-        start = html.rfind(f"<{tag}", 0, place)
-        end = end_of(html, start) if start >= 0 else 0
-        if end <= place:
-            raise Missing(f"{page}: {anchor} is not in a {tag}")
-        return html[start:end]
-
-    def place(self, label: str, kind: str) -> tuple[str, str]:
-        """Page and anchor of a label of the book."""
-        if label not in labels():
-            raise Missing(f"{{{kind}}}`{label}`: the book has no such label")
-        path, _, anchor = labels()[label]
-        return page_name(path), anchor.lower()
-
-
-def onto_slide(html: str, page: str) -> str:
-    """A part of a page for a slide: links and images counted from ``slides/``, no anchors, no stops for the keyboard.
-
-    >>> onto_slide('<p id="a">see <a href="#x">6</a><a class="headerlink" href="#a">#</a></p>', "book/06-xavier.html")
-    '<p>see <a href="../book/06-xavier.html#x">6</a></p>'
-    """
-    html = re.sub(r'<a class="headerlink".*?</a>', "", html, flags=re.DOTALL)
-    html = re.sub(r"<span id=\"[^\"]*\"></span>", "", html)
-    html = re.sub(r"(<\w[^>]*?) (?:id|tabindex|loading|role|aria-label)=\"[^\"]*\"", r"\1", html)
-    html = re.sub(r"(<\w[^>]*?) (?:id|tabindex|loading|role|aria-label)=\"[^\"]*\"", r"\1", html)
-
-    def moved(found: re.Match[str]) -> str:
-        if EXTERNAL.match(found[2]):
-            return found[0]
-        path, mark, anchor = found[2].partition("#")
-        return f'{found[1]}="../{normpath(join(dirname(page), path)) if path else page}{mark}{anchor}'
-
-    return re.sub(r'(?<= )(href|src)="([^"]+)', moved, html).strip()
-
-
-@lru_cache(maxsize=16)
-def equations(path: Path) -> dict[str | None, str]:
-    """The labelled equations of a page, as they are written there."""
-    return {equation.label: equation.tex for equation in read_chapter(path).equations}
-
-
-def written_tex(label: str) -> str:
-    """An equation of the book without the punctuation at its end; nothing where the label is none of an equation."""
-    tex = equations(labels()[label][0]).get(label, "") if label in labels() else ""
-    return re.sub(r"(?:\\[ ,;]|\s|[.,;:])+$", "", tex)
-
-
-class Writer:
-    """What stands on one slide, as HTML."""
-
-    def __init__(self, book: Book, slide: Slide) -> None:
-        self.book, self.slide = book, slide
-        self.held: list[str] = []
-
-    def hold(self, html: str) -> str:
-        """A mark that Markdown passes through."""
-        self.held.append(html)
-        return f"\ue000{len(self.held) - 1}\ue001"
-
-    def formula(self, tex: str, display: bool = False) -> str:
-        result = render([(tex, display)], self.book.macros)[0]
-        if "error" in result:
-            raise Missing(f"{result['error']} in: {tex}")
-        return f'<span class="math">{result["html"]}</span>'
-
-    def inline(self, found: re.Match[str]) -> str:
-        """A role within a line."""
-        kind, text = found[1], found[2].strip()
-        written = getattr(self, f"_{kind}", None)
-        if written is None:
-            raise Missing(f"{{{kind}}}`{text}`: no such role on a slide")
-        return self.hold(written(text))
-
-    def text(self, source: str) -> str:
-        """Markdown with formulas and roles."""
-        marked = ROLE.sub(self.inline, source)
-        marked = FORMULA.sub(lambda found: self.hold(self.formula(found[1])), marked)
-        html = self.book.markdown(marked)
-        html = re.sub("<p>(\ue000\\d+\ue001)</p>", r"\1", html)
-        while HELD.search(html):
-            html = HELD.sub(lambda found: self.held[int(found[1])], html)
-        return html.strip()
-
-    def line(self, source: str) -> str:
-        """A title: Markdown without a paragraph around it."""
-        return re.sub(r"^<p>|</p>$", "", self.text(source))
-
-    # ---- within a line
-
-    def _num(self, expression: str) -> str:
-        mantissa, power, exponent = number_said(self.slide, expression).partition("e")
-        raised = f" × 10<sup>{int(exponent)}</sup>".replace("-", "−") if power else ""
-        return f'<span class="num">{mantissa.replace("-", "−")}{raised}</span>'
-
-    def _tex(self, label: str, kind: str) -> str:
-        self.book.place(label, kind)
-        tex = written_tex(label)
-        if not tex:
-            raise Missing(f"{{{kind}}}`{label}`: not an equation")
-        return tex
-
-    def _formula(self, label: str) -> str:
-        return self.formula(self._tex(label, "formula"))
-
-    def _eq(self, label: str) -> str:
-        page, anchor = self.book.place(label, "eq")
-        return f'<a href="../{page}#{anchor}">{labels()[label][1]}</a>'
-
-    def _ref(self, target: str) -> str:
-        named = re.fullmatch(r"(.*?)\s*<([^<>]*)>", target)
-        label = named[2] if named else target
-        page, anchor = self.book.place(label, "ref")
-        words = self.line(named[1] if named else labels()[label][1])
-        return f'<a href="../{page}#{anchor}">{words}</a>'
-
-    # ---- on a line by itself
-
-    def _equation(self, label: str) -> str:
-        tex = self._tex(label, "equation")
-        page, anchor = self.book.place(label, "equation")
-        number = f'<a class="eqno" href="../{page}#{anchor}">{labels()[label][1]}</a>'
-        return f'<div class="shown">{self.formula(tex, True)}{number}</div>'
-
-    def _figure(self, name: str) -> str:
-        page, anchor = self.book.place(name, "figure")
-        html = self.book.element(page, anchor, "figure")
-        image, number = re.search(r"<img[^>]*>", html), re.search(r'class="caption-number">([^<]*?)\s*<', html)
-        if not image or not number:
-            raise Missing(f"{{figure}}`{name}`: not a figure")
-        link = f'<a href="../{page}#{anchor}">{number[1]}</a>'
-        return f"<figure>{onto_slide(image[0], page)}<figcaption>{link}</figcaption></figure>"
-
-    def _part(self, target: str, kind: str, pattern: str) -> tuple[str, str]:
-        """The n-th element of a section that begins as ``pattern`` says, and its page."""
-        label, _, number = target.partition(" ")
-        page, anchor = self.book.place(label, kind)
-        html = self.book.element(page, anchor, "section")
-        found = list(re.finditer(pattern, html))
-        if len(found) < int(number or 1):
-            raise Missing(f"{{{kind}}}`{target}`: the section has {len(found)}")
-        start = found[int(number or 1) - 1].start()
-        return html[start : end_of(html, start)], page
-
-    def _table(self, target: str) -> str:
-        return onto_slide(*self._part(target, "table", r"<table\b"))
-
-    def _poll(self, target: str) -> str:
-        html, page = self._part(
-            target,
-            "poll",
-            r'<div class="[^"]*\bpredict\b[^"]*\badmonition\b|<div class="[^"]*\badmonition\b[^"]*\bpredict\b',
-        )
-        words = re.sub(r'<p class="admonition-title">.*?</p>', "", html, flags=re.DOTALL)
-        inside = words[words.index(">") + 1 : words.rindex("</div>")]
-        return f'<div class="poll"><p class="tag">Poll</p>{onto_slide(inside, page)}</div>'
-
-    def _claim(self, name: str) -> str:
-        try:
-            html = self.book.element(LEDGER, f"claim-{name}", "span")
-        except Missing:
-            raise Missing(f"{{claim}}`{name}`: no assertion of the book decides it") from None
-        sentence = onto_slide(html[html.index(">") + 1 : html.rindex("</span>")], LEDGER)
-        return f'<p class="claimed">{sentence} <a href="../{LEDGER}#claim-{name}" title="tested">✓</a></p>'
-
-    def _erratum(self, name: str) -> str:
-        rows = re.findall(r"<li>(.*?)</li>", self.book.article(ERRATA), re.DOTALL)
-        number = int(name[1:]) if re.fullmatch(r"E\d+", name) else 0
-        if not 1 <= number <= len(rows):
-            raise Missing(f"{{erratum}}`{name}`: the book has E1 to E{len(rows)}")
-        return f'<div class="erratum">{onto_slide(rows[number - 1], ERRATA)}</div>'
-
-    def _live(self, name: str) -> str:
-        preset = next((p for chapter in numbered_chapters() if (p := preset_of(read_chapter(chapter), name))), None)
-        if preset is None:
-            raise Missing(f"{{live}}`{name}`: no chapter has this live figure")
-        address = f"../{LIVE}.html?slide#live?{urlencode(preset)}"
-        return f'<iframe class="live" data-src="{escape(address)}" title="Live figure"></iframe>'
-
-    def body(self) -> str:
-        """The slide's text; what follows a poll or a ``+++`` comes with the next key."""
-        parts: list[str] = []
-        lines = self.slide.body.splitlines()
-        for line in lines:
-            if line.strip() == "+++":
-                parts.append("")
-                continue
-            parts = parts or [""]
-            if ALONE.fullmatch(line.strip()):
-                parts[-1] += f"\n\n{line.strip()}\n\n"
-                if line.startswith("{poll}"):
-                    parts.append("")
-            else:
-                parts[-1] += f"{line}\n"
-        html = [self.text(part) for part in parts]
-        first, *later = html or [""]
-        return first + "".join(f'\n<div class="fragment">{part}</div>' for part in later if part)
-
-
-LIVE_FIGURE = re.compile(r"^`{3,}\{live-figure\}\n((?::\w+:.*\n)*)", re.MULTILINE)
-
-
-def preset_of(chapter: Chapter, name: str) -> dict[str, str] | None:
-    """The settings of a live figure of a chapter; None where the chapter has none of this name."""
-    for options in LIVE_FIGURE.findall(chapter.text):
-        said = dict(re.findall(r":(\w+):\s*(.*?)\s*\n", options))
-        if said.get("name") == name:
-            return {option: said.get(option, value) for option, value in PRESET.items()}
-    return None
-
-
-def place_links(writer: Writer, slide: Slide) -> str:
-    """The places of the book that a slide is about, as links; an item of the lecture stands in brackets behind its section."""
-    places: dict[str, list[str]] = {}
-    for label in slide.sources:
-        path, title, _ = labels()[label]
-        page, anchor = writer.book.place(label, "from")
-        chapter = numbered_chapters().get(path)
-        words = f"{chapter} · {writer.line(title)}" if chapter else writer.line(title)
-        if re.fullmatch(r"L\d+", label):
-            places.setdefault(words, []).append(f'<a href="../{page}#{anchor}">{label}</a>')
-        else:
-            places.setdefault(words, []).insert(0, f'<a href="../{page}#{anchor}">{words}</a>')
-    shown = [links[0] if len(links) == 1 and words in links[0] else None for words, links in places.items()]
-    for i, (words, links) in enumerate(places.items()):
-        if shown[i] is None:
-            own = [link for link in links if words in link]
-            rest = ", ".join(link for link in links if words not in link)
-            shown[i] = f"{own[0] if own else words} ({rest})" if rest else words
-    return "<br>".join(str(text) for text in shown)
-
-
-def slide_html(book: Book, slide: Slide, before: float) -> str:
-    """A slide as reveal.js wants it; ``before`` is how many minutes have passed when it comes."""
-    writer = Writer(book, slide)
-    kind = "divider" if slide.divides else slide.layout
-    timing = f"{slide.minutes:.1f} minutes, from {before:.0f} on"
-    notes = f'<aside class="notes"><p><b>{timing}</b></p>{writer.text(slide.notes)}</aside>'
-    head = f"<h{1 if slide.divides else 2}>{writer.line(slide.title)}</h{1 if slide.divides else 2}>"
-    links = f'<p class="places">{place_links(writer, slide)}</p>' if slide.sources else ""
-    words = f' data-items="{" ".join(sorted(slide.items))}"' if slide.items else ""
-    return f'<section class="{kind}"{words}>\n{head}\n<div class="body">\n{writer.body()}\n</div>\n{links}\n{notes}\n</section>'
-
-
-def prerender(decks: list[Deck], macros: dict[str, str]) -> None:
+def prerender(decks: list[Deck], book: Book) -> None:
     """Render the formulas of all decks in one call; what was rendered for the last build is not rendered again."""
     wanted: dict[tuple[str, bool], None] = {}
     for slide in (slide for deck in decks for slide in deck.slides):
         text = f"{slide.title}\n{slide.body}\n{slide.notes}"
         wanted |= {(tex, False): None for tex in FORMULA.findall(ROLE.sub(" ", text))}
         for kind, label in ROLE.findall(text):
-            if kind in {"formula", "equation"} and (tex := written_tex(label.strip())):
+            if kind in {"formula", "equation"} and (tex := written_tex(label.strip(), book.language)):
                 wanted[tex, kind == "equation"] = None
     formulas = list(wanted)
     key = hashlib.sha256(
-        json.dumps([formulas, macros, KATEX.with_name("VERSION").read_text("utf8")]).encode()
+        json.dumps([formulas, book.macros, KATEX.with_name("VERSION").read_text("utf8")]).encode()
     ).hexdigest()[:16]
-    RENDERED.update(zip(formulas, remembered("deck-formulas", key, lambda: render(formulas, macros)), strict=True))
+    found = remembered(f"deck-formulas-{book.language}", key, lambda: render(formulas, book.macros))
+    RENDERED.update(zip(formulas, found, strict=True))
 
 
 @lru_cache(maxsize=1)
@@ -370,8 +70,37 @@ def deck_html(book: Book, deck: Deck) -> tuple[str, list[str]]:
             wrong.append(f"{display_path(deck.path)}:{slide.line}: {error.args[0]}")
         passed += slide.minutes
     title = Writer(book, deck.slides[0]).line(deck.title)
-    page = template().render(deck=deck, title=title, slides=slides, letters=LETTERS, docstitle=config()["title"])
+    page = template().render(
+        {"deck": deck, "title": title, "slides": slides, "letters": LETTERS, "say": book.say}
+        | {"docstitle": book.say(config()["title"]), "notice": notice(book, deck), "page": languages(book, deck)}
+    )
     return page, wrong
+
+
+def notice(book: Book, deck: Deck) -> str:
+    """What a deck of the Chinese site says first: that it is in English, or in part older than the English."""
+    page = page_of(deck.path)
+    if book.language == "zh" and page in missing_decks():
+        return book.say("These slides have not been translated yet; here they are in English.")
+    if book.language == "zh" and stale(*texts(page)):
+        return book.say("Some of these slides are older than the English ones.")
+    return ""
+
+
+def languages(book: Book, deck: Deck) -> dict[str, Any]:
+    """A deck's language, its address, and where it is in the other language."""
+    home, here, written = config()["html"]["baseurl"], f"{FOLDER}/{deck.name}.html", language_of(deck.path)
+    twins = {"en": f"{home}{here}", "zh-Hans": f"{home}zh/{here}"} if page_of(deck.path) in translated_decks() else {}
+    other = {"href": f"../zh/{here}", "lang": "zh-Hans", "name": "中文"} if translated_pages() else None
+    if book.language == "zh":
+        other = {"href": f"../../{here}", "lang": "en", "name": "English"}
+    return {
+        "lang": "zh-Hans" if book.language == "zh" else "en",
+        "written": "en" if written != book.language else "",
+        "twins": twins,
+        "other": other,
+        "address": f"{home}{'zh/' * (written == 'zh')}{here}",
+    }
 
 
 def shown_by_chapters() -> str:
@@ -390,31 +119,34 @@ def known_deck(book: Book, deck: Deck, common: str) -> tuple[str, list[str]]:
     text = deck.path.read_text("utf8") + "".join(
         f"{' '.join(s.sources)}\n{s.title}\n{s.body}\n{s.notes}" for s in deck.slides
     )
-    paths = {labels()[word][0] for word in set(re.findall(r"[\w:.-]+", text)) if word in labels()}
+    paths = {book.labels[word][0] for word in set(re.findall(r"[\w:.-]+", text)) if word in book.labels}
     names = sorted({page_name(path) for path in paths} | {LEDGER, ERRATA} & {page_name(path) for path in book_pages()})
-    sources = [path.read_text("utf8") for path in sorted({*paths, ROOT / "book/notation.md"}) if path.exists()]
+    both = {
+        text_of(path, language) for path in {*paths, ROOT / "book/notation.md"} for language in ("en", book.language)
+    }
+    sources = [path.read_text("utf8") for path in sorted(both) if path.exists()]
     key = text_digest(common, text, *names, *map(book.article, names), *sources)
 
     def made() -> list[Any]:
         html, faulty = deck_html(book, deck)
         return [html, faults(deck) + faulty]
 
-    html, wrong = remembered(f"deck-{deck.name}", key, made)
+    html, wrong = remembered(f"deck-{book.language}-{deck.name}", key, made)
     return html, wrong
 
 
-def write_decks(site: Path) -> list[str]:
-    """Write every deck into a built site; what is wrong with them, each with its file and line."""
-    macros = config()["sphinx"]["config"]["book_macros"]
-    book, wrong = Book(site, macros), list[str]()
+def write_decks(site: Path, language: str) -> list[str]:
+    """Write every deck into a site built in a language; what is wrong with them, each with its file and line."""
+    book, wrong = Book(site, config()["sphinx"]["config"]["book_macros"], language), list[str]()
     (site / FOLDER).mkdir(exist_ok=True)
-    decks = [read_deck(path) for path in deck_paths()]
-    prerender(decks, macros)
+    decks = [read_deck(text_of(path, language)) for path in deck_paths()]
+    prerender(decks, book)
+    others = [file for path in deck_paths() for file in (translation_of(path), kept_of(path))]
     common = text_digest(
-        repr(labels()),
+        repr(book.labels),
         shown_by_chapters(),
-        json.dumps(macros),
-        digest([*deck_paths(), *MACHINERY]),
+        json.dumps(book.macros),
+        digest(file for file in [*deck_paths(), *others, CATALOGUE, *MACHINERY] if file.exists()),
     )
     for deck in decks:
         html, faulty = known_deck(book, deck, common)
@@ -426,8 +158,8 @@ def write_decks(site: Path) -> list[str]:
 
 def finish_decks(app: Sphinx, error: Exception | None) -> None:
     """The decks, when the pages that they are cut from are written."""
-    if error is None and app.builder.name == "html" and not is_chinese(app):
-        for fault in write_decks(Path(app.outdir)):
+    if error is None and app.builder.name == "html":
+        for fault in write_decks(Path(app.outdir), "zh" if is_chinese(app) else "en"):
             LOGGER.warning("%s", fault, type="slides")
 
 
@@ -436,6 +168,9 @@ def setup(app: Sphinx) -> None:
 
 
 if __name__ == "__main__":  # the decks alone, onto the site as it is
-    found = write_decks(BUILD / "html")
+    found = write_decks(BUILD / "html", "en")
+    if (BUILD / "html" / "zh").exists():
+        found += write_decks(BUILD / "html" / "zh", "zh")
+        share(BUILD / "html" / "zh")
     print("\n".join(found) or "The decks are written.")
     sys.exit(bool(found))

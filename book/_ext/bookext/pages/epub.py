@@ -1,4 +1,4 @@
-"""``make epub``: the book as an EPUB, from the same pages as the book on paper, with its formulas as MathML.
+"""``make epub``: the book as an EPUB, and one in Chinese, from the same pages as the book on paper, with its formulas as MathML.
 
 KaTeX writes each formula twice, for eyes and as MathML; here the second alone is kept, which readers of EPUBs draw and speak. A figure that
 a reader moves is a drawing of its preset, and the solutions of the exercises are the last chapter.
@@ -14,6 +14,7 @@ from posixpath import basename, dirname, join, normpath
 
 from bs4 import BeautifulSoup, Tag
 
+from bookext.check.twins import translated_pages
 from bookext.read.book import ROOT, config
 from bookext.read.kept import BUILD
 
@@ -45,7 +46,7 @@ KINDS = {
 }
 PAGE = """<?xml version="1.0" encoding="UTF-8"?>
 <!DOCTYPE html>
-<html xmlns="http://www.w3.org/1999/xhtml" xmlns:epub="http://www.idpf.org/2007/ops" xml:lang="en" lang="en">
+<html xmlns="http://www.w3.org/1999/xhtml" xmlns:epub="http://www.idpf.org/2007/ops" xml:lang="{lang}" lang="{lang}">
 <head><title>{title}</title><link rel="stylesheet" type="text/css" href="book.css"/></head>
 <body>{body}</body>
 </html>
@@ -63,6 +64,7 @@ table { border-collapse: collapse; font-size: 0.85em; } th, td { border-bottom: 
 .admonition-title { font-weight: bold; } a.symbol, a.computed { color: inherit; text-decoration: none; }
 div.math { display: flex; align-items: center; margin: 1em 0; } .formula { flex: 1; } .unseen { display: none; }
 .going-further > .summary { display: none; } .summary { font-weight: bold; } math[display="block"] { display: block; }
+:lang(zh) { line-break: strict; } :lang(zh) > em { font-style: normal; font-weight: bold; }
 .k, .kn { color: #6730c5; } .s1, .s2, .ow, .sa, .si { color: #00622f; } .mi, .mf, .nb { color: #7f4707; } .c1, .c { color: #515151; }
 """
 
@@ -93,8 +95,8 @@ def drawing_style() -> str:
 class Epub(Paper):
     """The pages of a built site as the files of an EPUB."""
 
-    def __init__(self, site: Path) -> None:
-        super().__init__(site)
+    def __init__(self, site: Path, language: str = "en") -> None:
+        super().__init__(site, language)
         self.images: dict[str, bytes] = {}
 
     def name(self, page: str) -> str:
@@ -120,8 +122,11 @@ class Epub(Paper):
         path, _, anchor = href.partition("#")
         target = normpath(join(dirname(page), path)) if path else page
         if target not in self.pages:
-            return f"{config()['html']['baseurl'].rstrip('/')}/{target}{'#' + anchor if anchor else ''}"
+            return f"{self.published(target)}{'#' + anchor if anchor else ''}"
         return self.name(target) + (f"#{anchor}" if anchor in self.ids[target] else "")
+
+    def to_solution(self, href: str) -> str:
+        return f'<a href="{href}">{self.say("Solution")}</a>'
 
     def still_as_image(self, found: re.Match[str]) -> str:
         """A drawing of a page as a file of its own."""
@@ -168,7 +173,7 @@ class Epub(Paper):
         for page, html in self.texts.items():
             html = without_eyes(PLAIN.sub(r"\1", html))
             found[self.name(page)] = self.strict(page, html)
-        parts = ["<h1>Solutions of the exercises</h1>"]
+        parts = [f"<h1>{self.say('Solutions of the exercises')}</h1>"]
         for page, anchor, html in self.solutions:
             parts.append(f'<div id="{anchor}-solution">{self.strict(page, without_eyes(html))}</div>')
         found["solutions.xhtml"] = "".join(parts)
@@ -187,21 +192,23 @@ def item(name: str, file: str, properties: str = "") -> str:
     return f'<item id="{name}" href="{file}" media-type="{KINDS[Path(file).suffix]}"{said}/>'
 
 
-def write_epub(site: Path, target: Path) -> Path:
-    """Write the EPUB of a built site."""
-    book, settings = Epub(site), config()
+def write_epub(site: Path, target: Path, language: str = "en") -> Path:
+    """Write the EPUB of a built site in a language."""
+    book, settings = Epub(site, language), config()
+    home, lang = book.home, book.lang
     files = book.files()
     titles = {name: escape(title_of(body)) for name, body in files.items()}
     items = "".join(f'<li><a href="{name}">{title}</a></li>' for name, title in titles.items())
-    nav = f'<nav epub:type="toc" id="toc"><h1>Contents</h1><ol>{items}</ol></nav>'
+    nav = f'<nav epub:type="toc" id="toc"><h1>{book.say("Contents")}</h1><ol>{items}</ol></nav>'
     manifest = [item("nav", "nav.xhtml", "nav"), item("css", "book.css")]
     manifest += [item(f"c{i}", name, "mathml" * ("<math" in body)) for i, (name, body) in enumerate(files.items())]
     manifest += [item(f"i{i}", name) for i, name in enumerate(book.images)]
     package = f"""<?xml version="1.0" encoding="UTF-8"?>
-<package xmlns="http://www.idpf.org/2007/opf" version="3.0" unique-identifier="id" xml:lang="en">
+<package xmlns="http://www.idpf.org/2007/opf" version="3.0" unique-identifier="id" xml:lang="{lang}">
 <metadata xmlns:dc="http://purl.org/dc/elements/1.1/">
-<dc:identifier id="id">{settings["html"]["baseurl"]}{settings["repository"]["branch"]}</dc:identifier>
-<dc:title>{escape(settings["title"])}</dc:title><dc:language>en</dc:language><dc:creator>{escape(settings["author"])}</dc:creator>
+<dc:identifier id="id">{home}{settings["repository"]["branch"]}</dc:identifier>
+<dc:title>{escape(book.say(settings["title"]))}</dc:title><dc:language>{lang}</dc:language>
+<dc:creator>{escape(book.author)}</dc:creator>
 <meta property="dcterms:modified">{settings["copyright"]}-01-01T00:00:00Z</meta></metadata>
 <manifest>{"".join(manifest)}</manifest>
 <spine><itemref idref="nav"/>{"".join(f'<itemref idref="c{i}"/>' for i in range(len(files)))}</spine>
@@ -217,17 +224,19 @@ def write_epub(site: Path, target: Path) -> Path:
         add("META-INF/container.xml", CONTAINER.encode())
         add("book/content.opf", package.encode())
         add("book/book.css", STYLE.encode())
-        add("book/nav.xhtml", PAGE.format(title="Contents", body=nav).encode())
+        add("book/nav.xhtml", PAGE.format(title=book.say("Contents"), lang=lang, body=nav).encode())
         for name, body in files.items():
-            add(f"book/{name}", PAGE.format(title=titles[name], body=body).encode())
+            add(f"book/{name}", PAGE.format(title=titles[name], lang=lang, body=body).encode())
         for name, data in book.images.items():
             add(f"book/{name}", data)
     return target
 
 
 def main() -> int:
-    target = write_epub(BUILD / "html", FOLDER / f"{NAME}.epub")
-    print(f"{target.relative_to(ROOT)}: {target.stat().st_size / 1e6:.1f} MB")
+    for name, language in ((NAME, "en"), (f"{NAME}-zh", "zh")):
+        if language == "en" or translated_pages():
+            target = write_epub(BUILD / "html", FOLDER / f"{name}.epub", language)
+            print(f"{target.relative_to(ROOT)}: {target.stat().st_size / 1e6:.1f} MB")
     return 0
 
 

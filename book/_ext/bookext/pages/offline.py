@@ -18,6 +18,7 @@ BEGINNING = (1980, 1, 1, 0, 0, 0)  # of a zip's time
 README = """{title}, version {version}: a copy to use without a network.
 
 Open index.html in a browser. The search, the live figures and the slides (slides/lecture.html) work from here.
+In Chinese: zh/index.html, with its slides (zh/slides/lecture.html).
 
 Notebooks lie in notebooks/, in Chinese in notebooks/zh/.
 To run them, in an environment with PyTorch, matplotlib, SymPy, scikit-learn and Jupyter:

@@ -27,7 +27,7 @@ from .search import NOTATION, plain_text, squeeze
 
 FOLDER = "_static/previews"
 CHAPTER = re.compile(r"book/\d\d-")
-ARTICLE = re.compile(r"<article>(.*)</article>", re.DOTALL)
+ARTICLE = re.compile(r"<article[^>]*>(.*)</article>", re.DOTALL)
 WHOLE = '<div class="whole"'  # the section of a page's heading
 LINK = re.compile(r'<a\b(?![^>]*class="headerlink")[^>]*\bhref="([^":]*)"')
 SPARED = re.compile(r'<(details|nav|form|button|script)\b|<(?:p|div)\b[^>]*class="[^"]*(?:open-in-colab|cell_input)')

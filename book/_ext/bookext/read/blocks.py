@@ -23,8 +23,14 @@ ITEM = re.compile(r"^([-*+]|\d+[.)])\s")
 CELL = re.compile(
     r"([^\n]*\n)((?:---\n.*?\n---\n|(?::\w+:[^\n]*\n)*)\n?)(.*)(\n```)", re.DOTALL
 )  # fence, options, code
-DESCRIPTION = re.compile(r"(?<=description: ).*")  # of a page, in its front matter
+DESCRIPTION = re.compile(
+    r"(?:(?<=description: )|(?<=^title: )).*", re.MULTILINE
+)  # of a page or a deck, in its front matter
 SHOWN = re.compile(r"^( +)(alt|caption): .*(?:\n\1 .*)*", re.MULTILINE)  # a figure's words, in the options of its cell
+# A line of a deck that is for the machine: where a slide's notes begin, what it is about, what it shows whole.
+MARK = re.compile(
+    r"(?:from|pause|layout): .*|Note:|\+\+\+|\{(?:slide|equation|figure|table|poll|claim|erratum|live)\}`[^`]*`"
+)
 TITLED = {"admonition", "dropdown", "exercise"}  # elsewhere the words behind a directive's name are for the machine
 WORDS = re.compile(
     r"\\text\{(?!(?<=_\{\\text\{)[A-Za-z]+\}\})[^{}]*\}"
@@ -48,6 +54,8 @@ class Block:
         the rest is compared at all times."""
         if self.kind == "front matter":
             return "\n".join(DESCRIPTION.findall(self.text))
+        if self.kind == "mark":
+            return ""
         if self.kind == "equation":
             return "\n".join(WORDS.findall(self.text))
         if self.kind == "code cell" and (cell := CELL.fullmatch(self.text)):
@@ -58,8 +66,8 @@ class Block:
 
     @property
     def fingerprint(self) -> str:
-        """What tells whether the text has changed since it was translated; of an equation without words, its formulas."""
-        said = self.text if self.kind == "equation" and not self.translated else self.translated
+        """What tells whether the text has changed since it was translated; of what has no words, all of it."""
+        said = self.text if self.kind in {"equation", "mark"} and not self.translated else self.translated
         return hashlib.sha256(said.encode()).hexdigest()[:10]
 
 
@@ -92,7 +100,7 @@ def docstrings(source: str) -> list[tokenize.TokenInfo]:
 
 
 def blocks(text: str) -> list[Block]:
-    """The blocks of a page; joined by blank lines they are the page."""
+    """The blocks of a page or a deck, in their order; between two stands a blank line, or none beside a mark."""
     lines, start, found = text.splitlines(), 0, list[Block]()
     if lines[:1] == ["---"]:
         start = lines.index("---", 1) + 1
@@ -117,14 +125,14 @@ def _split(lines: list[str], first: int) -> Iterator[Block]:
 
 def _end(lines: list[str], at: int) -> int:
     """The line behind the block that begins at a line."""
-    if HEADING.match(lines[at]):
+    if HEADING.match(lines[at]) or MARK.fullmatch(lines[at]):
         return at + 1
     if lines[at].startswith("$$"):
         return next((n for n in range(at + 1, len(lines)) if lines[n].startswith("$$")), len(lines) - 1) + 1
     if opened := DIRECTIVE.match(lines[at]):
         closing = re.compile(rf"{opened['fence']}{lines[at][0]}*\s*")
         return next((n for n in range(at + 1, len(lines)) if closing.fullmatch(lines[n])), len(lines) - 1) + 1
-    begins = (HEADING, TARGET, DIRECTIVE, re.compile(r"\$\$"), re.compile(r"\s*$"))
+    begins = (HEADING, TARGET, DIRECTIVE, re.compile(r"\$\$"), re.compile(r"\s*$"), re.compile(f"(?:{MARK.pattern})$"))
     return next((n for n in range(at + 1, len(lines)) if any(b.match(lines[n]) for b in begins)), len(lines))
 
 
@@ -134,6 +142,8 @@ def _block(above: str, lines: list[str], line: int, skipped: int) -> Block:
     body = "\n".join(lines)
     if heading := HEADING.match(lines[0]):
         return Block("heading", text, line, f"{above}\n{heading[1]}", heading[2])
+    if MARK.fullmatch(lines[0]):
+        return Block("mark", text, line, body, "")
     if lines[0].startswith("$$"):
         return Block("equation", text, line, f"{above}\n{wordless(body)}", "")
     if opened := DIRECTIVE.match(lines[0]):

@@ -14,7 +14,8 @@
     {slide}`lecture: Layers are functions`    shows that slide of the lecture's deck
 
 A slide refers. ``from:`` names the places of the book that it is about; what it types itself, a formula within a line or a number,
-must stand there as well. A deck's length is that of its notes, spoken, and of its polls.
+must stand there as well. A deck's length is that of its notes, spoken, and of its polls. The Chinese of a deck names a borrowed slide
+by its English title, and shows the Chinese of it.
 """
 
 import re
@@ -23,12 +24,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from .blocks import language_of, text_of
 from .book import ROOT, display_path, front_matter, numbered_chapters
 from .chapter import SourceError, read_chapter
 from .labels import labels
 
 FOLDER = ROOT / "book" / "slides"
-WORDS_A_MINUTE = 130
+WORDS_A_MINUTE, CHARACTERS_A_MINUTE = 130, 190  # as one explains in English and in Chinese, slower than one reads aloud
 PAUSE = 60  # seconds for a poll, unless its deck or its slide says otherwise
 ROLE = re.compile(r"\{(\w+)\}`([^`]*)`")
 FORMULA = re.compile(r"(?<![\\$])\$([^$\n]+)\$")
@@ -37,6 +39,7 @@ BORROWED = re.compile(r"^\{slide\}`([\w-]+): (.*)`\s*$")
 FIELD = re.compile(r"^(from|pause|layout):\s*(.*?)\s*$")
 NUMBER = re.compile(r"(?<![\w.,^_])\d+(?:[.,]\d+)*")
 ITEM = re.compile(r"L\d+")
+CHARACTER = re.compile(r"[\u3400-\u9fff]")
 
 
 @dataclass
@@ -51,11 +54,13 @@ class Slide:
     layout: str = ""
     body: str = ""
     notes: str = ""
+    language: str = "en"
 
     @property
     def minutes(self) -> float:
         """How long it takes: the notes as they are spoken, and the poll."""
-        return spoken_words(self.notes) / WORDS_A_MINUTE + self.pause / 60
+        characters = len(CHARACTER.findall(ROLE.sub("", self.notes)))
+        return spoken_words(self.notes) / WORDS_A_MINUTE + characters / CHARACTERS_A_MINUTE + self.pause / 60
 
     @property
     def items(self) -> set[str]:
@@ -84,16 +89,18 @@ class Deck:
 
 
 def spoken_words(notes: str) -> int:
-    """The words of a note; a formula or a reference is spoken as one.
+    """The words of a note, Chinese left out; a formula or a reference is spoken as one.
 
     >>> spoken_words("So $h^t$ grows by {num}`2.3 <growth>` a layer, don't we say?")
     10
+    >>> spoken_words("用He的权重，每层乘以{num}`2.3 <growth>`。")
+    2
     """
-    return len(re.findall(r"[\w'’.-]*\w[\w'’-]*", FORMULA.sub(" x ", ROLE.sub(" x ", notes))))
+    return len(re.findall(r"[\w'’.-]*\w[\w'’-]*", CHARACTER.sub(" ", FORMULA.sub(" x ", ROLE.sub(" x ", notes)))))
 
 
 def deck_paths() -> list[Path]:
-    """Every deck: the lecture's first, then the chapters'."""
+    """Every deck in English: the lecture's first, then the chapters'."""
     return sorted(FOLDER.glob("*.md"), key=lambda path: (path.stem[0].isdigit(), path.stem))
 
 
@@ -115,10 +122,10 @@ def parse_deck(text: str, path: Path) -> Deck:
             begun = number == 1 or line.rstrip() != "---"
             continue
         if heading := re.match(r"(#{1,2})\s+(.*?)\s*$", line):
-            slides.append(Slide(heading[2], number, len(heading[1]) == 1))
+            slides.append(Slide(heading[2], number, len(heading[1]) == 1, language=language_of(path)))
             part, heads = "body", True
         elif borrowed := BORROWED.match(line):
-            slides.append(_borrow(borrowed[1], borrowed[2], front.get("pause", PAUSE), f"{name}:{number}"))
+            slides.append(_borrow(borrowed, language_of(path), front.get("pause", PAUSE), f"{name}:{number}"))
             part, heads = "after", False
         elif not slides or part == "after":
             if line.strip():
@@ -140,13 +147,17 @@ def parse_deck(text: str, path: Path) -> Deck:
     return Deck(path, front["title"], front["minutes"], slides, front)
 
 
-def _borrow(deck: str, title: str, pause: int, where: str) -> Slide:
-    """A slide of another deck, which says there what it says; a poll that has no time of its own gets this deck's."""
+def _borrow(said: re.Match[str], language: str, pause: int, where: str) -> Slide:
+    """A slide of another deck, by its English title, as it is there in a language; a poll without a time of its own gets this deck's."""
+    deck, title = said.groups()
     path = FOLDER / f"{deck}.md"
-    slides = read_deck(path).slides if path.exists() else []
-    found = next((slide for slide in slides if slide.title == title), None)
-    if found is None:
+    titles = [slide.title for slide in read_deck(path).slides] if path.exists() else []
+    if title not in titles:
         raise SourceError(f"{where}: {deck}.md has no slide '{title}'")
+    slides = read_deck(text_of(path, language)).slides
+    if len(slides) != len(titles):
+        raise SourceError(f"{where}: {deck}.md has {len(titles)} slides and its Chinese {len(slides)}")
+    found = slides[titles.index(title)]
     return replace(found, pause=pause) if found.pause == PAUSE else found
 
 
