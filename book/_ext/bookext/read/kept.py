@@ -63,11 +63,6 @@ def files(folder: str) -> list[Path]:
     return [p for p in (ROOT / folder).rglob("*") if p.is_file() and "__pycache__" not in p.parts]
 
 
-def code_and_data() -> list[Path]:
-    """The files of ``labs`` that what it computes may depend on: all but the translation of what it says."""
-    return [path for path in files("labs") if path.suffix != ".po"]
-
-
 @lru_cache(maxsize=1)
 def cache_path() -> Path:
     """The folder of outputs that hold with this very ``labs``, these very pins and this environment.
@@ -75,4 +70,4 @@ def cache_path() -> Path:
     What of it was computed with an earlier ``labs`` was taken over (``run/execute``): its page uses nothing that has changed.
     """
     shapes = [Path(__file__).with_name(name) for name in ("machine.py", "uses.py")]
-    return BUILD / "cache" / digest([*code_and_data(), ROOT / "requirements.txt", *shapes])
+    return BUILD / "cache" / digest([*files("labs"), ROOT / "requirements.txt", *shapes])
