@@ -71,10 +71,20 @@ def test_a_file_of_data_is_read_by_whoever_it_may_be(labs):
     assert labs / "labs" / "numbers.csv" in uses.used(["import numpy"])
 
 
-def test_what_is_said_in_another_language_changes_no_output(labs):
-    (labs / "labs" / "words.po").write_text('msgid "a"\nmsgstr "b"\n', "utf8")
+def test_what_is_said_in_another_language_changes_what_says_it(labs, monkeypatch):
+    """Outputs are English, unless a module speaks another language while it computes."""
+    (words := labs / "labs" / "words.po").write_text('msgid "a"\nmsgstr "b"\n', "utf8")
+    monkeypatch.setattr(uses, "TRANSLATION", words)
     for cell in ("from labs import a", "importlib.import_module(name)"):
-        assert labs / "labs" / "words.po" not in uses.used([cell])
+        assert words not in uses.used([cell])
+    (labs / "labs" / "b.py").write_text("from labs.words import spoken\n", "utf8")
+    uses._imports.cache_clear()
+    assert words in uses.used(["from labs import a"]) and words not in uses.used(["from labs import e"])
+
+
+def test_the_finder_speaks_chinese_in_one_chapter():
+    """Its words are among the data of chapter 8's explorable."""
+    assert [page.stem for page in executed_pages() if uses.TRANSLATION in uses.used_by(page)] == ["08-nan-clinic"]
 
 
 def test_a_module_of_the_transformer_is_the_business_of_two_pages():

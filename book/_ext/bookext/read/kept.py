@@ -63,11 +63,6 @@ def files(folder: str) -> list[Path]:
     return [p for p in (ROOT / folder).rglob("*") if p.is_file() and "__pycache__" not in p.parts]
 
 
-def code_and_data() -> list[Path]:
-    """The files of ``labs`` that what it computes may depend on: all but the translation of what it says."""
-    return [path for path in files("labs") if path.suffix != ".po"]
-
-
 @lru_cache(maxsize=2)
 def cache_path(language: str = "en") -> Path:
     """The folder of outputs that hold with this very ``labs``, these very pins and this environment; below it those for another language.
@@ -75,5 +70,5 @@ def cache_path(language: str = "en") -> Path:
     What of it was computed with an earlier ``labs`` was taken over (``run/execute``): its page uses nothing that has changed.
     """
     shapes = [Path(__file__).with_name(name) for name in ("machine.py", "uses.py")]
-    folder = digest([*code_and_data(), ROOT / "requirements.txt", *shapes])
+    folder = digest([*files("labs"), ROOT / "requirements.txt", *shapes])
     return BUILD / "cache" / folder / language.removeprefix("en")

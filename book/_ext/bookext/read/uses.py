@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .book import ROOT
 from .chapter import read_chapter
-from .kept import code_and_data, digest, remembered
+from .kept import digest, files, remembered
 
 NAMED = re.compile(r"\blabs(?:\.\w+)+")  # in a text: what import_module or a new Python may be told
 HALF_NAMED = re.compile(
@@ -22,6 +22,7 @@ SPEAKS = re.compile(
     r"labs|import_module|__import__|run_module|run_path|^\s*[%!]", re.MULTILINE
 )  # else there is nothing to find
 LOADERS = {"import_module", "__import__", "run_module", "run_path"}
+TRANSLATION = ROOT / "labs" / "words.po"  # what is said in English does not depend on it
 MACHINE, OWN = Path(__file__).with_name("machine.py"), [Path(__file__)]
 
 
@@ -98,7 +99,7 @@ def _imports(path: Path) -> frozenset[str]:
 
 def used(sources: list[str]) -> list[Path]:
     """The files of labs that the outputs of cells depend on."""
-    every = code_and_data()
+    every = [path for path in files("labs") if path != TRANSLATION]
     try:
         waiting = [file for name in _in_cells(sources) for file in module_files(name)]
     except (Unknown, SyntaxError):
@@ -112,7 +113,8 @@ def used(sources: list[str]) -> list[Path]:
                 waiting += [file for name in _imports(path) for file in module_files(name)]
     except SyntaxError:  # its chapter says so
         return sorted(every)
-    return sorted(found)
+    speaks = any("import spoken" in path.read_text("utf8") for path in found)  # also while a page is computed
+    return sorted(found | {TRANSLATION} if speaks else found)
 
 
 @cache
