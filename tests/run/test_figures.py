@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from types import SimpleNamespace
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -171,6 +172,19 @@ def test_a_character_that_the_font_lacks_stops_the_build():
     assert line.startswith(
         "book/small.md: fig-small says '损龘失', and book/zh/font has no 龘: python -m bookext.run.letters"
     )
+
+
+def test_outputs_hold_while_their_figures_say_the_same():
+    """A page is executed anew for a text of its own figures, not for another of the catalogue."""
+    page, texts = executed_pages()[0], {"layer 3": "第3层", "He": "He"}
+    record = SimpleNamespace(data={"drawn_with": execute.drawn_with(), "figures": texts})
+    assert execute.holds(page, record)
+    record.data["figures"] = texts | {"layer 3": "层3"}
+    assert not execute.holds(page, record) and execute.holds(page.with_name("untranslated.md"), record)
+    record.data |= {"figures": texts, "drawn_with": "otherwise"}
+    assert not execute.holds(page, record)
+    record.data = {}  # drawn before there was Chinese
+    assert not execute.holds(page, record)
 
 
 def test_the_font_has_the_characters_of_the_figures():
