@@ -6,7 +6,7 @@ from functools import cache, lru_cache
 from .blocks import CHINESE, comments
 
 CATALOGUE = CHINESE / "words.po"
-FORMULA, WORD, VALUE = re.compile(r"\$[^$]*\$"), re.compile(r"[A-Za-z]{2,}\w*"), re.compile(r"(%\d)")
+FORMULA, WORD, VALUE = re.compile(r"\$[^$]*\$"), re.compile(r"[A-Za-z]{2,}\w*", re.ASCII), re.compile(r"(%\d)")
 
 
 @lru_cache(maxsize=1)
