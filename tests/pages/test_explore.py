@@ -275,6 +275,33 @@ def test_the_preset_is_marked_and_a_field_says_what_is_used(browser, name):
 
 
 @pytest.mark.site
+@pytest.mark.parametrize("width", (375, 1280))
+def test_what_stands_below_the_words_rests(browser, name, width):
+    """The controls do not move under the pointer when a preset has another number of lines."""
+    tab, heights = open_page(browser, name, viewport={"width": width, "height": 900}), set()
+    for preset in tab.locator("[data-preset]").all():
+        preset.click()
+        heights.add(tab.locator(".ex-words").evaluate("e => e.offsetHeight"))
+    assert len(heights) == 1
+    tab.close()
+
+
+@pytest.mark.site
+def test_a_slider_of_the_suspects_ends_at_the_last_one(browser):
+    tab = open_page(browser, "culprit")
+    for patient in tab.locator("[name=patient]").evaluate_all("all => all.map(e => e.value)"):
+        tab.evaluate("patient => one.set({ patient, suspect: 99, chain: 1 })", patient)
+        last, end = tab.evaluate(
+            "[one.result().items.length, Number(one.figure.querySelector('[data-for=suspect]').max)]"
+        )
+        assert tab.evaluate("one.state().suspect") == end == last
+        boxes = tab.evaluate("one.result().way.map(k => one.result().items.find(i => i.nodes.includes(k)).number)")
+        chain = tab.locator(".ex-words").inner_text().partition("chain: ")[2].partition(". Its report")[0]
+        assert [int(step.split()[0]) for step in chain.split(" → ")[:-1]] == boxes
+    tab.close()
+
+
+@pytest.mark.site
 def test_a_setting_is_in_the_address(browser, name):
     tab = open_page(browser, name)
     errors: list[str] = []

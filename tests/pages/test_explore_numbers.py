@@ -276,7 +276,7 @@ def test_activation(page):
                     result["remainder"][1], float(f(torch.tensor(1.0).double())) - near, atol=1e-6
                 )
         close(result["map"], propagation.q_map(torch.tensor(result["qs"]), f, w, b))
-        close(result["gain"], float(propagation.q_map(1.0, f, 1.0)) ** -0.5)
+        close(result["keeps"], float(propagation.q_map(1.0, f, 1.0)) ** -0.5)
         settled = propagation.fixed_point(f, w, b)
         if settled > 1e-6:  # smaller ones are where labs, too, stops counting
             close(result["q"], settled)
@@ -368,6 +368,12 @@ def test_streams(page):
             expected = {"none": M0 * theory, "pre": M0 - 1 + theory, "post": np.array([M0, *theory[1:]])}[norm]
             close(curve["theory"], expected)
             close(curve["back"], expected[-1] / expected)
+            if norm != "post" and state["rule"] == "root":
+                bound = result["bounds"][norm]  # zeta is rounded to four digits
+                far = float(residual_stream(10**6, 2.0, scale=1e-3, norm=norm)[-1])
+                assert expected[-1] / M0 < 1.001 * bound
+                close(bound, np.exp(2) if norm == "none" else (M0 - 1 + far) / M0)
+        assert (result["bounds"] is None) == (state["rule"] == "free")
 
 
 def test_histograms(page):
@@ -440,11 +446,11 @@ def test_blocks(page):
             for W1, W2 in matrices:
                 h = blocks[name](h, scale, W1, W2)
                 M.append(h.square().mean().item())
-            close(curve["rms"], np.sqrt(M))
+            close(curve["M"], M)
             close(curve["factor"], (M[-1] / M[0]) ** (1 / depth))
             assert (curve["theory"] is None) == (name not in gains)
             assert curve["expected"] == (1 + scale**2 * gains[name] if name in gains else None)
             if name in gains:
                 norm = "pre" if name == "pre" else "none"
                 theory = residual_stream(depth, gains[name], scale=scale, norm=norm).numpy()
-                close(curve["theory"], np.sqrt(M[0] - 1 + theory if norm == "pre" else M[0] * theory))
+                close(curve["theory"], M[0] - 1 + theory if norm == "pre" else M[0] * theory)

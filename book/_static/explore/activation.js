@@ -174,9 +174,10 @@ explore.add((() => {
     const depth = Math.abs(chi - 1) < ROUNDING ? Infinity : chi ? -1 / Math.log(chi) : 0;
     const seen = 1.2 * Math.max(q === Infinity ? 0 : q, w * w * meanSquare(value, 1) + b * b), top = seen > 4 && seen < 1e12 ? Math.ceil(seen / step(seen / 5)) * step(seen / 5) : 4;
     const qs = range(41).map((k) => (k * top) / 40), map = qs.map((q) => w * w * meanSquare(value, q) + b * b);
+    const after = (q) => w * w * meanSquare(value, q) + b * b, leaves = q > 1e-9 && q < Infinity && after(1.001 * q) - after(0.999 * q) > 0.002001 * q;
     return {
-      order, w, b, coefficients, smooth, q, chi, depth, gain: 1 / Math.sqrt(meanSquare(value, 1)), top, qs, map,
-      remainder: [-1, 1].map((x) => value(x) - polynomial(x)), value, polynomial,
+      order, w, b, coefficients, smooth, q, chi, depth, keeps: 1 / Math.sqrt(meanSquare(value, 1)), top, qs, map,
+      every: qs.every((q, k) => Math.abs(map[k] - q) < 1e-9 * top), leaves, remainder: [-1, 1].map((x) => value(x) - polynomial(x)), value, polynomial,
     };
   }
 
@@ -201,11 +202,11 @@ explore.add((() => {
     const heights = points.map(value), reach = clamp(1.1 * Math.max(...heights.map(Math.abs), 1), 1.2, 6);
     const x = linear([-REACH, REACH], [first.left, first.right]), y = linear([-reach, reach], [first.bottom, first.top]);
     const seen = (v) => (Math.abs(v) <= reach ? v : NaN);
-    let out = text(first.left - 30, first.top - 12, say("activation, and Taylor polynomial at 0 (dashed)"), { anchor: "start" });
+    let out = text(first.left - 30, first.top - 12, smooth ? say("activation, Taylor polynomial of order %1 (dashed)", order) : say("activation; no Taylor series at 0"), { anchor: "start" });
     out += axes(first, x, y, [-REACH, REACH], [-reach, reach]) + line(x(0), first.top, x(0), first.bottom, "axis") + line(first.left, y(0), first.right, y(0), "axis");
     out += path(points.map((p, k) => [x(p), y(seen(heights[k]))]), "forward-line");
     if (smooth) out += path(points.map((p) => [x(p), y(seen(polynomial(p)))]), "theory");
-    out += text((first.left + first.right) / 2, first.bottom + 30, smooth ? say("order %1", order) : say("no Taylor series at 0"));
+    out += text(first.right, first.bottom + 30, "*x*", { anchor: "end" });
     const u = linear([0, top], [second.left, second.right]), v = linear([0, top], [second.bottom, second.top]);
     out += text(second.left - 30, second.top - 12, say("variance after a layer, by that before"), { anchor: "start" }) + axes(second, u, v, [0, top], [0, top]);
     out += path([[u(0), v(0)], [u(top), v(top)]], "theory") + path(qs.map((each, k) => [u(each), map[k] <= top ? v(map[k]) : NaN]), "forward-line");
@@ -218,23 +219,25 @@ explore.add((() => {
       at = next;
     }
     out += path(stairs, "stairs");
-    if (q <= top) out += dot(u(q), v(q), 5, "backward-dot") + text(clamp(u(q) + 9, 0, second.right - 66), clamp(v(q) + 16, second.top + 12, second.bottom - 6), `q* = ${q < 1e-9 ? 0 : shown(q)}`, { anchor: "start", kind: "backward-text" });
+    if (q <= top) out += dot(u(q), v(q), 5, "backward-dot") + text(second.left + 8, second.top + 16, `*q** = ${q < 1e-9 ? 0 : shown(q)}`, { anchor: "start", kind: "backward-text" });
     return out + text(second.right, second.bottom + 30, say("*q* before"), { anchor: "end" });
   }
 
   const polynomialWords = (c) => c.map((a, n) => [a, n]).filter(([a]) => Math.abs(a) > 1e-12)
-    .map(([a, n]) => `${n && Math.abs(Math.abs(a) - 1) < 1e-9 ? (a < 0 ? "−" : "") : shown(a)}${n ? "\u00a0x" : ""}${n > 1 ? explore.superscript(n) : ""}`).join(" + ").replaceAll("+ −", "− ") || "0";
+    .map(([a, n]) => `${n && Math.abs(Math.abs(a) - 1) < 1e-9 ? (a < 0 ? "−" : "") : `${shown(a)}\u00a0`}${n ? "x" : ""}${n > 1 ? explore.superscript(n) : ""}`).join(" + ").replaceAll("+ −", "− ").replaceAll("\u00a0 ", " ").trim() || "0";
   function words(result) {
     if (result.error) return say("Not understood: %1.", result.error);
-    const { order, coefficients, smooth, remainder, gain, q, chi, depth, w } = result;
+    const { order, coefficients, smooth, remainder, keeps, q, chi, w, every, leaves } = result;
     const series = smooth ? say("Up to order %1 it is %2, off by %3 at 1 and %4 at −1.", order, polynomialWords(coefficients), shown(remainder[1], 2), shown(remainder[0], 2)) : say("At 0 it has a kink, or no series.");
+    if (every) return series + say(" At the scale %1 any variance is kept, and by χ₁ = 1 the mean square of a gradient too.", shown(w, 4));
     const far = Math.abs(chi - 1) < 1e-9 ? say("χ₁ is 1: gradients change more slowly than exponentially") : chi === 0 ? say("χ₁ is 0: no gradient passes a layer")
       : say("χ₁ = %1, by which each layer multiplies the mean square of a gradient", shown(chi));
-    const end = q < 1e-9 ? say("dies out") : q === Infinity ? say("grows without end") : say("settles at %1", shown(q));
-    const first = say(" Its gain at q = 1 is %1. At the scale %2 the variance %3", shown(gain), shown(w, 4), end);
+    const end = q < 1e-9 ? say("dies out") : q === Infinity ? say("grows without end") : say(leaves ? "stays at %1 only if it starts there" : "settles at %1", shown(q));
+    const first = say(" The scale that keeps q = 1 is %1. At the scale %2 the variance %3", shown(keeps, 4), shown(w, 4), end);
     return series + first + (q === Infinity && !(Math.abs(chi - 1) < 1e-9) ? say(".") : say("; there %1.", far));
   }
 
+  const SIGMOID = "1/(1 + exp(-x))", GELU = "x*(1 + erf(x/sqrt(2)))/2", KEEPS_ONE = 1 / Math.sqrt(meanSquare(valueOf(parse(GELU)), 1));
   return {
     name: "activation", title: "design an activation", height: [320, 560],
     controls: [
@@ -243,11 +246,12 @@ explore.add((() => {
       { name: "w", kind: "slider", label: "Scale *σ*_w_", low: 0.1, high: 12, step: 0.01, value: 1 },
       { name: "b", kind: "slider", label: "Bias *σ*_b_", low: 0, high: 1, step: 0.01, value: 0 },
     ],
-    presets: [
-      ["scaled sigmoid", {}], ["sigmoid", { formula: "1/(1 + exp(-x))" }], ["sigmoid, *σ*_w_ = 10.15", { formula: "1/(1 + exp(-x))", w: 10.15 }], ["tanh", { formula: "tanh(x)" }], ["ReLU, He’s scale", { formula: "relu(x)", w: 1.4142135623730951 }],
-      ["GELU", { formula: "x*(1 + erf(x/sqrt(2)))/2", w: 1.5 }], ["softsign", { formula: "x/(1 + abs(x))" }], ["a sine", { formula: "sin(x)", w: 1.5 }],
+    presets: [ // cells of the chapter's table
+      ["scaled sigmoid", {}], ["tanh", { formula: "tanh(x)" }], [say("%1, %2", "tanh", "*σ*_w_ = 5/3"), { formula: "tanh(x)", w: 5 / 3 }], ["softsign", { formula: "x/(1 + abs(x))" }],
+      ["ReLU, He’s scale", { formula: "relu(x)", w: Math.SQRT2 }], ["GELU", { formula: GELU }], [say("%1, %2", "GELU", `*σ*_w_ = ${shown(KEEPS_ONE, 4)}`), { formula: GELU, w: KEEPS_ONE }],
+      ["sigmoid", { formula: SIGMOID }], [say("%1, %2", "sigmoid", "*σ*_w_ = 10.15"), { formula: SIGMOID, w: 10.15 }],
     ],
-    compute, draw, words,
+    lines: [4, 7], compute, draw, words,
     table: (result) => ({
       caption: "The variance after a layer, by that before it; then the Taylor coefficients", head: ["variance before, or power", "variance after, or coefficient"],
       rows: result.error ? [[say("none"), say("none")]] : [...result.qs.map((q, k) => [shown(q, 2), result.map[k]]), ...result.coefficients.map((c, n) => [`x${explore.superscript(n)}`, c])],

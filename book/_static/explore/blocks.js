@@ -9,42 +9,42 @@ explore.add((() => {
     inside: ["h + W₂ relu(W₁ relu(h))", { early: true }, 1], outside: ["relu(h + W₂ relu(W₁ h))", { late: true }, null],
     pre: ["h + W₂ relu(W₁ norm(h))", { norm: "pre" }, 2],
   };
-  const LARGEST = 65504, SERIES = ["series-1", "series-3", "series-2", "series-4", "strong-line"];
+  const LARGEST = 65504 ** 2, SERIES = ["series-1", "series-3", "series-2", "series-4", "strong-line"];
 
   function compute({ depth, scale, seed }) {
     const curves = Object.fromEntries(Object.entries(BLOCKS).map(([name, [, kind, gain]]) => {
       const { M } = residual.measure({ depth, scale, seed }, kind);
-      const theory = gain && residual.predict({ depth, scale }, kind.norm ?? "none", gain, M[0]).map(Math.sqrt);
-      return [name, { rms: M.map(Math.sqrt), theory, factor: (M[depth] / M[0]) ** (1 / depth), expected: gain && 1 + scale ** 2 * gain }];
+      const theory = gain && residual.predict({ depth, scale }, kind.norm ?? "none", gain, M[0]);
+      return [name, { M, theory, factor: (M[depth] / M[0]) ** (1 / depth), expected: gain && 1 + scale ** 2 * gain }];
     }));
     return { depth, scale, curves };
   }
 
   function draw({ depth, curves }, { width, height }) {
     const left = 44, right = width - 12, top = 128, bottom = height - 36, x = linear([0, depth], [left, right]), all = Object.values(curves);
-    const powers = all.flatMap(({ rms, theory }) => [...rms, ...(theory ?? [])]).map(Math.log10), ends = [Math.min(-0.3, ...powers), Math.max(1.2, ...powers)];
+    const powers = all.flatMap(({ M, theory }) => [...M, ...(theory ?? [])]).map(Math.log10), ends = [Math.min(-0.6, ...powers), Math.max(2.4, ...powers)];
     const y = log(ends.map((k) => 10 ** k), [bottom, top]);
     let out = "";
-    if (y(LARGEST) > top + 4) out += rect(left, top, right - left, y(LARGEST) - top, "hatch") + text(left + 6, y(LARGEST) - 5, say("beyond %1", "fp16"), { anchor: "start" });
-    out += text(4, top - 10, say("root mean square of the signal (log scale)"), { anchor: "start" }) + decades(y, ends, left, right);
+    if (y(LARGEST) > top + 4) out += rect(left, top, right - left, y(LARGEST) - top, "hatch") + text(left + 6, y(LARGEST) - 5, say(width < 480 ? "beyond %1" : "its root beyond %1", "fp16"), { anchor: "start" });
+    out += text(4, top - 10, say(width < 480 ? "mean square (log scale; dashed: theory)" : "mean square of the signal (log scale; dashed: theory)"), { anchor: "start" }) + decades(y, ends, left, right);
     for (const t of multiples(0, depth, Math.max(1, step(depth / 6)))) out += text(x(t), bottom + 16, t);
     out += text((left + right) / 2, bottom + 32, say("block *t*"));
-    Object.entries(curves).forEach(([name, { rms, theory, factor, expected }], k) => {
+    Object.entries(curves).forEach(([name, { M, theory, factor, expected }], k) => {
       const at = 12 + 19 * k;
       out += line(4, at - 4, 26, at - 4, SERIES[k]) + text(32, at, BLOCKS[name][0], { anchor: "start", kind: "strong" });
-      const grows = width < 480 ? `×${shown(factor)}` : say("mean square ×%1 a block", shown(factor)), beside = expected ? say(", theory %1", shown(expected)) : "";
-      out += text(right, at, name === "pre" ? say(width < 480 ? "a sum" : "grows by a sum") : grows + beside, { anchor: "end" });
-      out += path(rms.map((v, t) => [x(t), y(v)]), SERIES[k]);
+      const grows = width < 480 ? `×${shown(factor)}` : say("×%1 a block on average", shown(factor)), beside = expected ? say(", theory %1", shown(expected)) : "";
+      out += text(right, at, name === "pre" ? say(width < 480 ? "linear" : "grows linearly") : grows + beside, { anchor: "end" });
+      out += path(M.map((v, t) => [x(t), y(v)]), SERIES[k]);
       if (theory) out += path(theory.map((v, t) => [x(t), y(v)]), "theory");
     });
     return out;
   }
 
   function words({ depth, scale, curves }) {
-    const [one, two, inside, outside] = ["one", "two", "inside", "outside"].map((name) => shown(curves[name].factor)), { rms } = curves.pre;
-    const last = curves.two.rms.findIndex((v) => v > LARGEST);
-    return say("With branches times %1 a block multiplies the mean square by %2, %3, %4 and %5 in this network; with a norm in the branch the root mean square reaches %6.", shown(scale), one, two, inside, outside, shown(rms[depth])) +
-      (last < 0 ? "" : say(" That of %1 passes the largest number of fp16 at block %2; single entries pass it earlier.", BLOCKS.two[0], last));
+    const [one, two, inside, outside] = ["one", "two", "inside", "outside"].map((name) => shown(curves[name].factor)), { M } = curves.pre;
+    const last = curves.two.M.findIndex((v) => v > LARGEST);
+    return say("With branches times %1 a block multiplies the mean square by %2, %3, %4 and %5 in this network; with a norm in the branch it reaches %6.", shown(scale), one, two, inside, outside, shown(M[depth])) +
+      (last < 0 ? "" : say(" The root of that of %1 passes the largest number of fp16 at block %2; single entries pass it earlier.", BLOCKS.two[0], last));
   }
 
   return {
@@ -55,10 +55,10 @@ explore.add((() => {
       { name: "seed", kind: "seed", label: "Seed", value: 0 },
     ],
     presets: [["24 blocks", {}], ["depth 4", { depth: 4 }], ["a factor of 1/√24", { scale: 0.204 }]],
-    compute, draw, words,
+    lines: [3, 6], compute, draw, words,
     table: ({ depth, curves }) => ({
-      caption: "Root mean squares after each block, and theory", head: ["block", ...Object.entries(curves).flatMap(([name, { theory }]) => [BLOCKS[name][0], ...(theory ? ["theory"] : [])])],
-      rows: range(depth + 1).map((t) => [t, ...Object.values(curves).flatMap(({ rms, theory }) => [rms[t], ...(theory ? [theory[t]] : [])])]),
+      caption: "Mean squares after each block, and theory", head: ["block", ...Object.entries(curves).flatMap(([name, { theory }]) => [BLOCKS[name][0], ...(theory ? ["theory"] : [])])],
+      rows: range(depth + 1).map((t) => [t, ...Object.values(curves).flatMap(({ M, theory }) => [M[t], ...(theory ? [theory[t]] : [])])]),
     }),
   };
 })());

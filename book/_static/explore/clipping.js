@@ -35,19 +35,19 @@ explore.add((() => {
     }
     const from = at(w), step = (v) => at([w[0] - v[0], w[1] - v[1]]), unit = norm > 0 && norm < Infinity ? g.map((x) => (8 * x) / norm) : [8 * Math.sign(g[0]), 0];
     inside += line(...from, ...step(unit), "mark");
-    for (const name of ["unit", "value", "standardised", "norm"]) { // "by norm" is often "unit norm" too, and lies in it
+    for (const name of ["unit", "standardised", "value", "norm"]) { // where two are the same, the narrower lies in the wider
       const { v } = steps[name], k = Object.keys(steps).indexOf(name);
-      if (v.every(Number.isFinite)) inside += arrow(...from, ...step(v), `series-${k + 1}${name === "unit" ? " ex-wide" : ""}`, name === "unit" ? 18 : 10);
+      if (v.every(Number.isFinite)) inside += arrow(...from, ...step(v), `series-${k + 1}${{ unit: " ex-wide", standardised: " ex-broad" }[name] ?? ""}`, { unit: 18, standardised: 14 }[name] ?? 10);
     }
     let rows = "";
     Object.entries(steps).forEach(([name, { v, length, angle }], k) => {
       const fine = v.every(Number.isFinite), y = top + 44 + 30 * k;
       rows += tag("rect", { x: left, y: y - 9, width: 10, height: 10, class: `ex-fill-${k + 1}` });
-      rows += text(left + 16, y, say(METHODS[name]), { anchor: "start", kind: "strong" });
-      rows += text(left + 16, y + 14, `(${shown(v[0], 3)}, ${shown(v[1], 3)})${fine ? say(", length %1, turned %2°", shown(length, 3), shown(angle < 1e-5 ? 0 : angle, 3)) : ""}`, { anchor: "start" });
+      rows += text(left + 16, y, `${say(METHODS[name])}: (${shown(v[0], 3)}, ${shown(v[1], 3)})`, { anchor: "start", kind: "strong" });
+      if (fine) rows += text(left + 16, y + 14, say("length %1, turned %2°", shown(length, 3), shown(angle < 1e-5 ? 0 : angle, 3)), { anchor: "start" });
     });
     rows = text(left, top, say("gradient (%1, %2)", shown(g[0], 3), shown(g[1], 3)), { anchor: "start", kind: "strong" }) +
-      text(left, top + 16, say("and the step each makes of it:"), { anchor: "start" }) + rows;
+      text(left, top + 16, say("treated (each arrow is minus that):"), { anchor: "start" }) + rows;
     return tag("clipPath", { id }, tag("rect", box)) + tag("rect", { ...box, class: "ex-ring" }) +
       line(4, cy, 4 + side, cy) + line(cx, 4, cx, 4 + side) + tag("g", { "clip-path": `url(#${id})` }, inside) +
       dot(cx, cy, 3, "forward-dot") + text(cx + 6, cy + 16, say("minimum"), { anchor: "start" }) +
@@ -70,9 +70,9 @@ explore.add((() => {
       slider("w1", "Weight *w*_1_", -3, 3, 1, 0.01), slider("w2", "Weight *w*_2_", -3, 3, 1, 0.01),
     ],
     presets: [
-      ["(100, 1)", {}], ["a gentle slope", { a: 4, w1: -1.5, w2: 1.2 }], ["below the threshold", { a: 4, w1: 0.12, w2: 0.6 }], ["one Inf", { entry: "inf" }],
+      ["(100, 1)", {}], ["a gentle slope", { a: 4, w1: 1.5, w2: 1.2 }], ["below the threshold", { a: 4, w1: 0.12, w2: 0.6 }], ["one Inf", { entry: "inf" }],
     ],
-    compute, draw, words,
+    lines: [3, 5], compute, draw, words,
     table: ({ g, norm, steps }) => ({
       caption: "The gradient and what becomes of it", head: ["treatment", "first entry", "second entry", "length", "turned by, °"],
       rows: [[say("none"), ...g, norm, 0], ...Object.entries(steps).map(([name, { v, length, angle }]) => [say(METHODS[name]), ...v, length, angle])],

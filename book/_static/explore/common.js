@@ -11,6 +11,7 @@
      handles(result, size)  what can be dragged: { x, y, drag(x, y) → some settings }
      press(result, size, x, y, set)  a click elsewhere on the drawing
      classes             of the figure, of its drawing, of its words
+     lines               that its words take at most, on wide and on narrow pages: what stands below them rests
      tall(result)        the height of the drawing, where it is not the same for all settings
      follow(state)       settings that others decide
      legend, more(id), settled(figure, state)  what stands above the drawing, and below it, and what follows the settings there
@@ -41,7 +42,7 @@ const explore = (() => {
     if (x === 0) return "0";
     const [mantissa, exponent] = x.toExponential(digits - 1).split("e").map(Number);
     const short = (value) => (value.includes(".") ? value.replace(/\.?0+$/, "") : value);
-    if (exponent > -4 && exponent < 6) return short(exponent < digits ? x.toPrecision(digits) : x.toFixed(0));
+    if (exponent > -4 && exponent < 5) return short(exponent < digits ? x.toPrecision(digits) : x.toFixed(0));
     return `${short(mantissa.toFixed(digits - 1))}\u00a0×\u00a010${superscript(exponent)}`;
   }
 
@@ -121,13 +122,14 @@ const explore = (() => {
     const by = Math.max(1, step(Math.abs((least * (high - low)) / (y(10 ** high) - y(10 ** low))))), whole = multiples(low, high, by);
     const tick = (value, words) => line(left, y(value), right, y(value)) + text(left - 6, y(value) + 4, words, { anchor: "end" });
     const between = whole.length > 2 || by > 1 ? [] : multiples(Math.floor(low), high, 1).flatMap((k) => [2, 5].map((m) => m * 10 ** k)).filter((v) => v >= 10 ** low && v <= 10 ** high);
-    return whole.map((k) => tick(10 ** k, power(Math.round(k)))).join("") + between.map((v) => tick(v, shown(v))).join("");
+    return whole.map((k) => tick(10 ** k, between.length ? shown(10 ** k) : power(Math.round(k)))).join("") + between.map((v) => tick(v, shown(v))).join("");
   }
 
   // ---- Controls ------------------------------------------------------------------------------------------------
   // { name, kind, label, value, resets: some settings that a change of it puts back, above: whether it stands above the
   // drawing } and for its kind: slider { low, high, step, log, whole, spoken: its value for ears, chosen: whether it points
-  // until Enter, Space or a release chooses, and what it points at: (result, value) → words }, choice and menu
+  // until Enter, Space or a release chooses, and what it points at: (result, value) → words, most: (result) → where it ends,
+  // if that is not always `high` }, choice and menu
   // { options: { value: label } }, field { } for text, seed { }, switch { } for a button that stays down: 0 or 1.
 
   const digits = (value) => Number(value.toPrecision(4));
@@ -181,12 +183,12 @@ const explore = (() => {
     const [above, below] = [true, false].map((is) => spec.controls.filter((each) => is === Boolean(each.above)).map((each) => control(each, id)).join("\n"));
     const seed = spec.controls.some(({ kind }) => kind === "seed");
     const legend = (spec.legend ?? []).map(([kind, each]) => `<li class="live-${kind}">${html(say(each))}</li>`).join("\n");
-    const words = spec.words(result), title = say(spec.title), [own, plot, verdict] = spec.classes ?? ["explore", "ex-plot", "ex-words"];
+    const words = spec.words(result), title = say(spec.title), [own, plot, verdict] = spec.classes ?? ["explore", "ex-plot", "ex-words"], [linesWide, linesNarrow] = spec.lines ?? [2, 4];
     return `<figure class="${own}" id="${id}" data-explore="${name}">${caption && `<figcaption>${caption}</figcaption>`}
 ${buttons && `<div class="ex-presets" role="group" aria-label="${say("Settings to begin with")}">${buttons}</div>`}
 ${above}${legend && `<ul class="live-legend">${legend}</ul>`}
 <svg class="${plot}" role="img" viewBox="0 0 ${size.width} ${size.height}" style="--wide: ${spec.tall ? size.height : wide}px; --narrow: ${spec.tall ? size.height : narrow}px" aria-label="${escaped(words)}"><g>${spec.draw(result, size)}</g><g class="ex-handles"></g></svg>
-<p class="${verdict}">${escaped(words)}</p><p class="live-hidden" role="status"></p>
+<p class="${verdict}" style="--wide: ${linesWide}; --narrow: ${linesNarrow}">${escaped(words)}</p><p class="live-hidden" role="status"></p>
 <form class="live-controls" id="${id}-settings" autocomplete="off" aria-label="${say("Settings: %1", title)}">
 ${below}
 <div class="live-buttons">${seed ? `<button type="button" class="live-draw">${say("Draw anew")}</button>` : ""}<button type="reset">${say("Reset")}</button></div></form>
@@ -263,7 +265,8 @@ ${spec.more?.(id) ?? ""}${data ? `<script type="application/json" class="ex-data
         measure();
       }
       for (const slider of form.querySelectorAll("[data-for]")) {
-        const { log: logarithmic, spoken = "%1", chosen } = controls.find(({ name }) => name === slider.dataset.for), value = state[slider.dataset.for];
+        const { name, log: logarithmic, spoken = "%1", chosen, most } = controls.find(({ name }) => name === slider.dataset.for), value = state[name];
+        if (most) slider.max = form.elements[name].max = most(result);
         slider.value = logarithmic ? Math.log10(value) : value;
         slider.setAttribute("aria-valuetext", chosen ? chosen(result, value) : say(spoken, shown(value)));
       }
@@ -340,7 +343,7 @@ ${spec.more?.(id) ?? ""}${data ? `<script type="application/json" class="ex-data
     });
     figure.addEventListener("change", ({ target }) => { // a field says what is used, once it is typed
       const each = controls.find(({ name }) => name === target.name);
-      if (each && isNumber(each)) write(form, controls, { [each.name]: used(each, target.value) });
+      if (each && isNumber(each)) write(form, controls, { [each.name]: used({ ...each, high: Number(target.max || each.high) }, target.value) });
     });
     form.addEventListener("reset", () => setTimeout(changed)); // the fields change after the event
     form.addEventListener("submit", (event) => event.preventDefault());

@@ -3,7 +3,7 @@
 "use strict";
 
 explore.add({ name: "culprit", of: (data) => {
-  const { say, shown, tag, line, text, superscript: _, ...ex } = explore;
+  const { say, shown, tag, line, text, superscript, ...ex } = explore;
   const names = Object.keys(data).sort((a, b) => parseInt(a, 10) - parseInt(b, 10)), ROW = 33, TOP = 46; // a notebook sorts them by their letters
 
   /** What the chapter calls its nets, which are programs, in the reader's words. */
@@ -55,15 +55,21 @@ explore.add({ name: "culprit", of: (data) => {
     const what = kind === "backward" ? say("backward of %1", label) : label;
     return module ? say("%1 of module %2", what, module) : what;
   }
-  /** A place of the finder's chain, which it writes in English. */
+  /** The finder's chain, by the boxes; what it ends at has none. */
+  const steps = ({ chain, way, items }) => chain.map((place, k) => {
+    const { number, kind, label } = items.find(({ nodes }) => nodes.includes(way[k])) ?? {};
+    return number ? `${number} ${kind === "backward" ? say("backward of %1", label) : label}` : link(place);
+  }).join(" → ");
+  /** A place that the finder names, in English. */
   function link(place) {
     const [, words, rest] = place.match(/^(backward|gradient) of (.*)$/) ?? [];
     return words ? say(words === "gradient" ? "gradient of %1" : "backward of %1", rest) : { input: say("input"), loss: say("loss") }[place] ?? place;
   }
   /** The finder's report in the reader's language, without the counts, which stand in the drawing. */
   function report({ message, messages }) {
-    if (!globalThis.bookWords) return message.replace(/ \(\d+ (?:NaN|of)[^)]*\)/, "").replace(", and 0 others of the model", "");
-    return messages.zh.replace(/（\d+个[^）]*）/, "").replace("，模型里一起坏的还有0个", "");
+    const told = globalThis.bookWords ? messages.zh.replace(/（\d+个[^）]*）/, "").replace("，模型里一起坏的还有0个", "")
+      : message.replace(/ \(\d+ (?:NaN|of)[^)]*\)/, "").replace(", and 0 others of the model", "");
+    return told.replace(/\^(-\d+)/g, (_, power) => superscript(power));
   }
 
   function frame({ width }, { items }) {
@@ -128,8 +134,8 @@ explore.add({ name: "culprit", of: (data) => {
   }
 
   function words(result) {
-    const { patient, step, nodes, loss, chosen, verdict, open, chain, anyBad } = result;
-    const found = open ? say(" The finder's chain: %1. Its report: %2", chain.map(link).join(" → "), result.report) : "";
+    const { patient, step, nodes, loss, chosen, verdict, open, anyBad } = result;
+    const found = open ? say(" The finder's chain: %1. Its report: %2", steps(result), result.report) : "";
     const [number, name] = called(patient), lossBad = loss.nan ? "NaN" : loss.inf ? "Inf" : "";
     if (!chosen) {
       const seen = lossBad ? say("its loss is %1", lossBad) : anyBad ? say("its loss is finite, and a gradient is not") : say("no number is bad, and it learns nothing");
@@ -156,14 +162,15 @@ explore.add({ name: "culprit", of: (data) => {
     title: "find the culprit", height: tall(arranged[names[0]].rows), tall: ({ rows }) => tall(rows),
     controls: [
       { name: "patient", kind: "choice", label: "Network", value: names[0], options: Object.fromEntries(names.map((name) => [name, called(name).join(" ")])), resets: { suspect: 0, chain: 0 }, above: true },
-      { name: "suspect", kind: "slider", label: "Suspect", low: 0, high: most, step: 1, whole: true, value: 0, chosen: ({ items }, k) => (k && items[k - 1] ? `${k}: ${title(items[k - 1])}` : say("none")) },
+      { name: "suspect", kind: "slider", label: "Suspect", low: 0, high: most, step: 1, whole: true, value: 0, chosen: ({ items }, k) => (k && items[k - 1] ? `${k}: ${title(items[k - 1])}` : say("none")), most: ({ items }) => items.length },
       { name: "chain", kind: "switch", label: "Show the chain", value: 0 },
     ],
     presets: [
       ...(early ? [[say("number %1: is the first Inf the fault?", early[0].split(" ")[0]), { patient: early[0] }]] : []),
       ...silent.map((patient) => [say("number %1: a fault without Inf and NaN", patient.split(" ")[0]), { patient }]),
     ],
-    compute, draw, words,
+    follow: ({ patient, suspect }) => ({ suspect: Math.min(suspect, arranged[patient].items.length) }),
+    lines: [4, 7], compute, draw, words,
     table: ({ patient, step, nodes, way, items, open }) => ({
       caption: say(open ? "Number %1 at step %2" : "Number %1 at step %2; the finder's chain is shown once your suspicion is right", called(patient).join(" "), step),
       head: ["number", "operation", "reads numbers", "entries", "NaN", "Inf", "0", "largest finite", ...(open ? ["place in the chain"] : [])],

@@ -124,8 +124,10 @@ explore.add((() => {
   function words({ number, format, factor, landed, end, once, steps }) {
     const { value, error, kind } = landed[format], off = Math.abs(100 * error);
     const first = say("%1 becomes %2 in %3", shown(number), shown(value, 4), format) + (kind === "zero" || value === Infinity ? "" : off < 1e-10 ? say(", exactly") : say(", off by %1", `${shown(off, 2)}\u202f%`)) +
-      (kind === "subnormal" ? say(": it is subnormal") : kind === "beyond max" && value < Infinity ? say(": the format saturates") : "") + say(".");
-    const then = end.last === Infinity || end.last === 0 ? say("is %1 from step %2", shown(end.last), end.from) : say("stays at %1 from step %2", shown(end.last, 4), end.from);
+      (kind === "subnormal" ? say(": it is subnormal") : kind === "beyond max" && value < Infinity ? say(": it has no Inf and keeps its largest number") : "") + say(".");
+    const then = end.last === Infinity || end.last === 0 ? say("is %1 from step %2", shown(end.last), end.from)
+      : end.last === FORMATS[format].max ? say("stays at %1 from step %2: the format has no Inf", shown(end.last, 4), end.from)
+        : say("stays at %1 from step %2, for times %3 it rounds back to itself", shown(end.last, 4), end.from, shown(factor));
     const gone = once.findIndex((v) => v === 0 || v === Infinity);
     const alone = gone > 0 ? say("is %1 from step %2", once[gone] ? "Inf" : "0", gone) : say("is still %1 at step %2", shown(once[steps], 4), steps);
     return first + say(" The product of factors %1, rounded at every step, %2; rounded once it %3.", shown(factor), then, alone);
@@ -142,10 +144,10 @@ explore.add((() => {
       { name: "steps", kind: "slider", label: "Steps", low: 5, high: 450, step: 1, whole: true, value: 40 },
     ],
     presets: [
-      [say("%1 in %2", "×\u20091.5", "fp16"), {}], [say("%1 in %2", "×\u20090.8", "fp16"), { factor: 0.8, steps: 120 }], [say("the same in %1", "bf16"), { factor: 0.8, steps: 450, format: "bf16", decades: 0.1 }],
+      [say("%1 in %2", "×\u20091.5", "fp16"), {}], [say("%1 in %2", "×\u20090.8", "fp16"), { factor: 0.8, steps: 120 }], [say("the same in %1", "bf16"), { factor: 0.8, steps: 450, format: "bf16" }],
       [say("%1 from close by", "10⁻⁶"), { decades: 0.2 }], ["fp8: e4m3", { format: "e4m3", number: 0.3, decades: 2, steps: 20 }],
     ],
-    compute, words,
+    lines: [3, 6], compute, words,
     draw: (result, size) => drawLine(result, size) + drawProduct(result, size),
     table: ({ number, format, landed, product, once, exact }) => ({
       caption: say("First where %1 lands in each format; then the product after k factors in %2", shown(number, 4), format),

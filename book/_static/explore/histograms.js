@@ -70,35 +70,39 @@ explore.add((() => {
   }
 
   const COLUMNS = [
-    ["z", "pre-activation *z*", "*z*", "−30", "30"], ["h", "signal *h*", "*h*", "0", "1"],
-    ["delta", "gradient *δ*, size", "*δ*", `10${superscript(POWERS[0])}`, `10${superscript(POWERS[1])}`],
-    ["gradient", "weight gradient, size", "∂ℓ/∂*W*", `10${superscript(POWERS[0])}`, `10${superscript(POWERS[1])}`],
+    ["z", "pre-activation *z*", "*z*", "share beyond ±6", "beyond ±6", "≤−30", "≥30"], ["h", "signal *h*", "*h*", "differs between inputs", "differs", "0", "1"],
+    ...[["delta", "gradient *δ*, size", "*δ*"], ["gradient", "weight gradient, size", "∂ℓ/∂*W*"]].map((each) => [...each, "root mean square", "rms", ...POWERS.map((k, j) => `${"≤≥"[j]}10${superscript(k)}`)]),
   ];
   const percent = (share) => say("%1 %", share > 0 && share < 0.001 ? "<0.1" : shown(100 * share, 2));
 
   function draw({ shares }, { width, height }) {
-    const wide = width >= 560, left = wide ? 62 : 26, gap = wide ? 16 : 8, column = (width - left - 3 * gap) / 4, top = 34, row = (height - top - 22) / LAYERS.length;
+    const wide = width >= 560, left = wide ? 62 : 26, gap = wide ? 16 : 8, column = (width - left - 3 * gap) / 4, top = 40, row = (height - top - 22) / LAYERS.length;
     let out = wide ? "" : text(0, 14, say("layer"), { anchor: "start", "font-size": 11 });
-    COLUMNS.forEach(([name, long, short, from, to], c) => {
+    COLUMNS.forEach(([name, long, short, unit, brief, from, to], c) => {
       const x = left + c * (column + gap), kind = c < 2 ? "forward" : "backward";
-      out += text(x + column / 2, wide ? 14 : 30, wide ? say(long) : short, { kind: "strong" });
-      if (name === "z") for (const edge of [-6, 6]) out += line(x + (column * (edge + 30)) / 60, top, x + (column * (edge + 30)) / 60, height - 22, "mark");
+      out += text(x + column / 2, 14, wide ? say(long) : short, { kind: "strong" });
+      out += text(x + column / 2, 30, say(wide ? unit : brief), { "font-size": 11 });
       shares.forEach((layer, k) => {
         const bottom = top + row * (k + 1) - 4, most = Math.max(...layer[name]), full = row - 22;
         const d = layer[name].map((n, j) => `V${(bottom - (full * n) / most).toFixed(1)}H${(x + (column * (j + 1)) / BINS).toFixed(1)}`).join("");
         out += tag("path", { class: `ex-area-${kind}`, d: `M${x.toFixed(1)} ${bottom.toFixed(1)}${d}V${bottom.toFixed(1)}Z` }) + line(x, bottom, x + column, bottom, "axis");
-        const note = { z: say(wide ? "%1 beyond ±6" : "%1", percent(layer.saturated)), h: say(wide ? "%1 over inputs" : "%1", percent(layer.between)), delta: shown(layer.rmsDelta, 2), gradient: shown(layer.rmsGradient, 2) }[name];
+        if (name === "z") for (const edge of [-6, 6]) out += line(x + (column * (edge + 30)) / 60, bottom - full, x + (column * (edge + 30)) / 60, bottom, "mark");
+        if (name !== "h") for (const j of [0, BINS - 1]) { // what lies beyond the axis is piled up here
+          const at = (full * layer[name][j]) / most;
+          if (at) out += rect(x + (column * j) / BINS, bottom - at, column / BINS, at, "area-quiet");
+        }
+        const note = { z: percent(layer.saturated), h: percent(layer.between), delta: shown(layer.rmsDelta, 2), gradient: shown(layer.rmsGradient, 2) }[name];
         out += text(x + column, bottom - full - 4, note, { anchor: "end", "font-size": 11 });
         if (!c) out += text(0, bottom - 4, wide ? say("layer %1", layer.t) : layer.t, { anchor: "start" });
       });
-      out += text(x, height - 6, from, { anchor: "start", "font-size": 11 }) + text(x + column, height - 6, to, { anchor: "end", "font-size": 11 });
+      out += text(x - 2, height - 6, from, { anchor: "start", "font-size": 11 }) + text(x + column + 2, height - 6, to, { anchor: "end", "font-size": 11 });
     });
     return out;
   }
 
   function words({ sigma, shares }) {
     const [low, high] = [shares[0], shares.at(-1)], middle = shares[Math.floor(shares.length / 2)];
-    return say("Weights of scale %1: on the way down to layer 1 the gradient is multiplied by %2. In layer %3, %4 of the units are saturated; in layer %5, %6 of the variance of the signal is over the inputs.",
+    return say("Weights of scale %1: on the way down to layer 1 the gradient is multiplied by %2. In layer %3, %4 of the units are saturated; in layer %5, %6 of the variance of the signal is between inputs.",
       shown(sigma), shown(low.rmsDelta / high.rmsDelta), middle.t, percent(middle.saturated), high.t, percent(high.between));
   }
 
@@ -108,11 +112,11 @@ explore.add((() => {
       { name: "sigma", kind: "slider", label: "Scale *σ*_w_", low: 0.3, high: 30, log: true, value: 1 },
       { name: "seed", kind: "seed", label: "Seed", value: 0 },
     ],
-    presets: [["it vanishes: 1", {}], ["it nearly holds: 6.4", { sigma: 6.4 }], ["saturated: 20", { sigma: 20 }]],
-    compute, draw, words,
+    presets: [["looks healthy, vanishes: 1", {}], ["nearly holds: 6.4", { sigma: 6.4 }], ["looks saturated, explodes: 20", { sigma: 20 }]],
+    lines: [3, 5], compute, draw, words,
     table: ({ shares }) => ({
-      caption: "Of each layer: units beyond ±6, the share of the variance of h that is over the inputs, and root mean squares",
-      head: ["layer", "saturated", "over inputs", "δ", "weight gradient"],
+      caption: "Of each layer: units beyond ±6, the share of the variance of h that is between inputs, and root mean squares",
+      head: ["layer", "saturated", "between inputs", "δ", "weight gradient"],
       rows: shares.map(({ t, saturated, between, rmsDelta, rmsGradient }) => [t, percent(saturated), percent(between), rmsDelta, rmsGradient]),
     }),
   };

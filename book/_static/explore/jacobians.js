@@ -66,7 +66,7 @@ explore.add((() => {
   function draw(result, size) {
     const { mode, products, images, first, second, length, factors, radius, bound, from, A } = result;
     const { side, small, centres, row, top, bottom, left, right } = frame(size);
-    let out = text(centres[0][0], 12, say("unit circle and a vector")) + text(centres[1][0], 12, say("after one factor *A*"));
+    let out = text(centres[0][0], 12, say(size.width < 480 ? "unit circle, enlarged" : "unit circle and a vector, enlarged")) + text(centres[1][0], 12, say("after one factor *A*"));
     out += panel(centres[0], side / 2, ownScale(side), products[0], images[0], true);
     const scale = scaleOf(side), [cx, cy] = centres[1], [ox, oy] = centres[0], inner = ownScale(side);
     out += line(ox - inner * cosine(from), oy + inner * sine(from), ox + inner * cosine(from), oy - inner * sine(from), "mark");
@@ -94,8 +94,12 @@ explore.add((() => {
     const labels = [["*s*_1_", first, "strong"], ["*s*_2_", second, "label"], [say("vector"), length, "forward-text"]];
     const over = bound ** factors;
     if (over <= 10 ** ends[1] * 1.01 && over >= 10 ** ends[0]) labels.push([say("bound"), [over], "label"]);
+    else { // where it leaves the drawing
+      const high = over > 1, at = x((high ? ends[1] : ends[0]) / Math.log10(bound));
+      out += text(at - 8, high ? top + 12 : bottom - 6, say("bound"), { anchor: high ? "end" : "start" });
+    }
     if (mode === "repeated") labels.push(["|*λ*|ᵏ", [radius ** factors], "label"]);
-    const labelled = apart(labels.map(([, values]) => (values.at(-1) > 0 ? y(values.at(-1)) : bottom)), 14, top, bottom);
+    const labelled = apart(labels.map(([, values]) => (values.at(-1) > 0 ? y(values.at(-1)) : bottom)), 14, top, bottom - 5);
     labels.forEach(([name, values, kind], k) => {
       out += text(right + 6, labelled[k] + 4, `${name}${values.at(-1) > 0 ? "" : ": 0"}`, { anchor: "start", kind });
     });
@@ -103,7 +107,12 @@ explore.add((() => {
   }
 
   const both = (lambda) => say("%1 and %2", ...lambda.map((l) => (Array.isArray(l) ? `${shown(l[0])} ${l[1] < 0 ? "−" : "+"} ${shown(Math.abs(l[1]))}i` : shown(Math.abs(l) < 1e-9 ? 0 : l))));
-  function words({ s1, s2, lambda, first, second, length, factors }) {
+  function words({ s1, s2, lambda, first, second, length, factors, bound }) {
+    const zero = first.indexOf(0);
+    if (zero > 0) {
+      return say("A has the singular values %1 and %2 and the eigenvalues %3. From factor %4 on the product is 0; the bound for %5 factors is %6.",
+        shown(Math.max(s1, s2)), shown(Math.min(s1, s2)), both(lambda), zero, factors, shown(bound ** factors));
+    }
     return say("A has the singular values %1 and %2 and the eigenvalues %3. The product of %4 factors has %5 and %6, and makes the vector %7 times as long.",
       shown(Math.max(s1, s2)), shown(Math.min(s1, s2)), both(lambda), factors, shown(first.at(-1)), shown(second.at(-1)), shown(length.at(-1)));
   }
@@ -125,7 +134,7 @@ explore.add((() => {
       ["*A* *A*ᵀ *A* *A*ᵀ …", {}], ["*A* *A* *A* *A* …", { mode: "repeated" }], ["rows (1.5, −1.5)", { mode: "repeated", s1: 3, from: -45, to: 45 }],
       ["complex eigenvalues", { mode: "repeated", s1: 1.5, s2: 0.4, from: 65, to: 20, factors: 40 }], ["independent", { mode: "independent", s1: 1.5, s2: 0.4, from: 65, to: 20, factors: 40 }],
     ],
-    compute, draw, words,
+    lines: [3, 5], compute, draw, words,
     table: ({ first, second, length }) => ({
       caption: "Singular values of the product, and the length of the vector", head: ["factors", "s₁", "s₂", "vector"],
       rows: first.map((s, k) => [k, s, second[k], length[k]]),

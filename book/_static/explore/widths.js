@@ -51,9 +51,9 @@ explore.add((() => {
     const y = log([10 ** -span, 10 ** span], [bottom, top]);
     out += text(4, top - 12, say("variance at each width (log scale)"), { anchor: "start" });
     out += decades(y, ends, left, right) + line(left, y(1), right, y(1), "axis");
-    const curve = (values, kind, shift) => path(values.map((v, t) => [x(t), y(v)]), `${kind}-line`) +
-      values.map((v, t) => explore.dot(x(t), y(v), 4.5, `${kind}-dot`)).join("");
-    out += curve(gradient, "backward") + curve(signal, "forward");
+    const curve = (values, kind, r, more = "") => path(values.map((v, t) => [x(t), y(v)]), `${kind}-line${more}`) +
+      values.map((v, t) => explore.dot(x(t), y(v), r, `${kind}-dot`)).join("");
+    out += curve(gradient, "backward", 7, " ex-broad") + curve(signal, "forward", 4); // where both are the same, one lies in the other
     const last = signal[4], first = gradient[0];
     out += text(right + 26, clamp(y(last) + (y(last) > bottom - 18 ? -10 : 18), top + 12, bottom), `h: ${shown(last)}`, { anchor: "end", kind: "forward-text" });
     out += text(left + 4, clamp(y(first) + (y(first) > bottom - 18 ? -10 : 18), top + 12, bottom), `δ: ${shown(first)}`, { anchor: "start", kind: "backward-text" });
@@ -67,8 +67,10 @@ explore.add((() => {
   const near = (values) => values.filter((v) => Math.abs(v - 1) < 0.005).length;
   function words({ forward, backward, signal, gradient }) {
     const both = forward.filter((f, t) => Math.abs(f - 1) < 0.005 && Math.abs(backward[t] - 1) < 0.005).length;
-    return say("The first two matrices, a pair, multiply the variance by %1 forward and by %2 backward, all four by %3 and %4. Taken singly, %5 of the four keep it forward, %6 backward, %7 both.",
-      shown(signal[2]), shown(gradient[0] / gradient[2]), shown(signal[4]), shown(gradient[0]), near(forward), near(backward), both);
+    const singly = both === 4 ? say(" Each matrix keeps it both ways.") : near(forward) + near(backward) === 0 ? say(" No matrix keeps it either way.")
+      : say(" Singly, %1 of the four keep it forward, %2 backward, %3 both ways.", near(forward), near(backward), both);
+    return say("The first two matrices, a pair, multiply the variance by %1 forward and by %2 backward, all four by %3 and %4.",
+      shown(signal[2]), shown(gradient[0] / gradient[2]), shown(signal[4]), shown(gradient[0])) + singly;
   }
 
   const slider = (t, value) => ({ name: `n${t}`, kind: "slider", label: say("Width %1", `*n*_${t}_`), low: LOW, high: HIGH, log: true, whole: true, value });
@@ -86,7 +88,7 @@ explore.add((() => {
       ["1000 and 10 in turn", {}], ["equal widths", all(100, 100, 100, 100, 100)],
       ["a funnel", all(1000, 300, 100, 30, 10)], ["ratio of two", all(200, 100, 200, 100, 200)],
     ],
-    compute, draw, words,
+    lines: [2, 5], compute, draw, words,
     table: ({ n, gamma, forward, backward, signal, gradient }) => ({
       caption: "Widths, the factors of the matrix that leads to each, and the variances",
       head: ["t", "width", "γ", "n_in γ", "n_out γ", "Var h", "Var δ"],

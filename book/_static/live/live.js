@@ -26,16 +26,30 @@ explore.add({ name: "live", of: ({ preset, presets, menus, ends, alone }) => {
     return steps > 0 ? (sizes[steps] / sizes[0]) ** (1 / steps) : NaN;
   }
 
+  /** Whether theory has a signal change ever less per layer, the deeper the layer. */
+  function fades(predicted, layers) {
+    const changes = predicted.slice(1).map((size, k) => Math.log(size / predicted[k])), [near, far] = layers[0] ? [changes.at(-1), changes[0]] : [changes[0], changes.at(-1)];
+    return Math.abs(near) > 0.02 && Math.abs(far) < Math.abs(near) / 2 && near * far >= 0;
+  }
+  const level = (factor) => factor > 0.98 && factor < 1.02;
+
   /** What becomes of one signal. `sizes` is its size layer by layer as it travels, `layers` the layers' numbers. */
   function fate(sizes, predicted, layers, overflow, zero, format) {
-    const times = (values) => `×\u00a0${shown(growth(values))}`, rate = say("%1 per layer (theory %2)", times(sizes), times(predicted));
+    const times = (values) => `×\u00a0${shown(growth(values))}`, factor = growth(sizes);
+    const rate = say("%1 per layer (theory %2)", times(sizes), times(predicted));
     if (overflow >= 0) return say("overflows %1 at layer %2, %3.", format, overflow, rate);
     if (zero >= 0) return say("vanishes, exactly 0 in %1 at layer %2, %3.", format, zero, rate);
     const last = sizes.at(-1), top = layers.at(-1), left = (outside) => layers[sizes.findIndex(outside)];
     if (last > BAND.high) return say("explodes, %1: above 10³ from layer %2, %3 at layer %4.", rate, left((x) => x > BAND.high), shown(last), top);
     if (last < BAND.low) return say("vanishes, %1: below 10⁻⁶ from layer %2, %3 at layer %4.", rate, left((x) => x < BAND.low), shown(last), top);
-    const factor = growth(sizes);
-    return say(factor > 1.02 ? "grows within the safe band, %1: %2 at layer %3." : factor < 0.98 ? "shrinks within the safe band, %1: %2 at layer %3." : "keeps its size within the safe band, %1: %2 at layer %3.", rate, shown(last), top);
+    const final = predicted.at(-1), rests = predicted.findIndex((_, k) => predicted.slice(k).every((size) => level(size / final)));
+    if (rests > 0 && rests <= top / 2) return say("settles within the safe band: level in theory from layer %1 on, %2 at layer %3.", rests, shown(last), top);
+    if (level(growth(predicted)) && !level(factor)) return say("level in theory; this one draw strays within the safe band, %1: %2 at layer %3.", rate, shown(last), top);
+    if (!level(factor) && fades(predicted, layers)) {
+      const mean = say("ever more slowly with depth, %1 per layer on average (theory %2)", times(sizes), times(predicted));
+      return say(factor > 1 ? "grows within the safe band, %1: %2 at layer %3." : "shrinks within the safe band, %1: %2 at layer %3.", mean, shown(last), top);
+    }
+    return say(level(factor) ? "keeps its size within the safe band, %1: %2 at layer %3." : factor > 1 ? "grows within the safe band, %1: %2 at layer %3." : "shrinks within the safe band, %1: %2 at layer %3.", rate, shown(last), top);
   }
 
   /** A line for each direction. */
@@ -115,7 +129,7 @@ explore.add({ name: "live", of: ({ preset, presets, menus, ends, alone }) => {
       menu("activation", "Activation"), menu("initialiser", "Initialiser"), menu("format", "Number format"), menu("width", "Width *n*", { whole: true }),
       { name: "seed", kind: "seed", label: "Seed", value: preset.seed },
     ],
-    compute, draw, words,
+    lines: [4, 6], compute, draw, words,
     table: ({ forward, backward, theory }) => ({
       caption: "Root mean square of each layer", head: ["layer t", "forward h", "theory", "backward δ", "theory"],
       rows: range(forward.length).map((t) => [t, ...[forward, theory.forward, backward, theory.backward].map((sizes) => sizes[t])]),
