@@ -50,7 +50,7 @@ def test_the_document_of_all_pages_hangs_together(language):
     without = [link for link in re.findall(rf'href="{base}([^"#]*)', html) if not (SITE / link).exists()]
     assert without == [] and say(language, "To change its settings, the figure needs JavaScript.") not in html
     files = re.findall(r'(?:src|href)="file://([^"]+)"', html)
-    assert len(files) > 60 and all(Path(unquote(file)).exists() for file in files)
+    assert len(files) > 40 and all(Path(unquote(file)).exists() for file in files)
     assert html.count("<svg") > 4 and "live-plot" in html
 
 
@@ -150,15 +150,21 @@ BEGUN = r"""() => {
   return found; }"""
 
 
+# Chinese letters have no slanted form; a browser would make one up.
+SLANTED = r"""() => [...document.querySelectorAll('main *')]
+  .filter((e) => [...e.childNodes].some((n) => n.nodeType === 3 && /[\u3400-\u9fff]/.test(n.data)))
+  .filter((e) => getComputedStyle(e).fontStyle !== 'normal').map((e) => e.outerHTML.slice(0, 60))"""
+
+
 @pytest.mark.rehearsal
-def test_no_line_begins_with_a_closing_mark(browser, tmp_path):
+def test_no_line_begins_with_a_closing_mark_and_nothing_chinese_is_slanted(browser, tmp_path):
     (tmp_path / "book.html").write_text(Paper(SITE, "zh").document("A4", {}), "utf8")
     tab = browser.new_page(viewport={"width": 642, "height": 900})
     tab.emulate_media(media="print")
     tab.goto((tmp_path / "book.html").as_uri(), wait_until="load")
-    assert tab.evaluate(BEGUN) == []
-    tab.add_style_tag(content="main * { line-break: anywhere !important }")
-    assert len(tab.evaluate(BEGUN)) > 100
+    assert tab.evaluate(BEGUN) == [] and tab.evaluate(SLANTED) == []
+    tab.add_style_tag(content="main * { line-break: anywhere !important } main em { font-style: italic !important }")
+    assert len(tab.evaluate(BEGUN)) > 100 and len(tab.evaluate(SLANTED)) > 10
     tab.close()
 
 
