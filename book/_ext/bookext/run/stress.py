@@ -49,7 +49,7 @@ from bookext.read.machine import build_environment, workers
 
 from .recorder import instrumented, run_program
 
-LIMIT = 240  # seconds of processor time, which other work on the machine does not stretch
+LIMIT = 600  # seconds of processor time, which other work on the machine does not stretch; twice what the longest takes on a slow one
 PATIENCE = 20  # by the clock a run may take so many times as long
 
 
