@@ -168,6 +168,7 @@ def test_the_chinese_site_repeats_no_files():
     """Style, fonts, scripts and figures are the English site's."""
     assert {path.name for path in (SITE / "zh").iterdir()} <= {
         "book",
+        "slides",
         "_static",
         "index.html",
         "search.html",
@@ -178,6 +179,7 @@ def test_the_chinese_site_repeats_no_files():
         "search-index.js",
         "words.js",
         "words-live.js",
+        "words-slides.js",
         "previews",
     }
 

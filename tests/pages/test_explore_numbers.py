@@ -296,8 +296,11 @@ def test_culprit(page):
         searched = said.partition(f"{name} {each['phase']}: ")[2]
         assert " -> ".join(each["chain"]) in searched[:900], name
 
+    last = {name: len(page.at(patient=name, suspect=1)[1]["items"]) for name in found}
+
     def draw(rng):
-        return {"patient": rng.choice([*found]), "suspect": rng.randint(0, 36), "chain": rng.randint(0, 1)}
+        patient = rng.choice([*found])
+        return {"patient": patient, "suspect": rng.randint(0, last[patient]), "chain": rng.randint(0, 1)}
 
     for settings in [*({"patient": name, "suspect": 1} for name in found), *page.settings(draw)]:
         state, result = page.at(**settings)

@@ -237,7 +237,7 @@ ${spec.more?.(id) ?? ""}${data ? `<script type="application/json" class="ex-data
 
   function mount(figure) {
     const find = (selector) => figure.querySelector(selector), spec = ready(figure.dataset.explore, JSON.parse(find(".ex-data")?.textContent ?? "null")), { controls } = spec;
-    const form = find("form"), svg = find("svg"), [drawing, knobs] = svg.children, size = {}, first = preset(spec);
+    const form = find("form"), svg = find(".ex-plot"), [drawing, knobs] = svg.children, size = {}, first = preset(spec);
     let state, result, waiting = 0, settling, held = null, taken = false, handles = [];
 
     function paint() {

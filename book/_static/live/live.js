@@ -142,7 +142,7 @@ explore.add({ name: "live", of: ({ preset, presets, menus, ends, alone }) => {
     settled(figure, state) {
       const { chosen } = document.documentElement.dataset, theme = chosen ? `?theme=${chosen}` : "";
       const url = new URL(`${alone}${theme}#live?${new URLSearchParams(state)}`, location.href).href;
-      const tall = "height: clamp(720px, 1260px - 69vw, 1040px)"; // the narrower, the more its controls stand one below another
+      const tall = "height: clamp(720px, 1285px - 69vw, 1065px)"; // the narrower, the more its controls stand one below another
       figure.querySelector(".live-alone").href = url;
       figure.querySelector(".live-embed").value = `<iframe src="${url}" title="${say("Live figure")}" width="100%" height="720" style="${tall}"></iframe>`;
     },

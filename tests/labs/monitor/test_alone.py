@@ -47,7 +47,7 @@ def test_an_import_is_quick_and_brings_little_along():
         (python(IMPORTED, PYTHONPATH=str(ROOT)).split() for _ in range(3)), key=lambda words: float(words[0])
     )
     assert float(took) <= 0.1, took  # seconds of CPU time beyond torch
-    assert {name for name in modules if name.startswith("labs.")} <= {"labs.formats"} | {
+    assert {name for name in modules if name.startswith("labs.")} <= {"labs.formats", "labs.words"} | {
         m for m in modules if "monitor" in m
     }
     assert not {"numpy", "sympy", "matplotlib"} & {name.partition(".")[0] for name in modules}
