@@ -103,5 +103,7 @@ def test_whatever_a_script_says_is_in_the_catalogue():
         code = "".join(path.read_text("utf8") for some in scripts for path in sorted(explore.STATIC.glob(some)))
         told = set(re.findall(r'\bsay\((?:[^()"]*\? )?"((?:[^"\\]|\\.)*)"', code))
         told |= set(re.findall(r'\b(?:label|title|caption): "((?:[^"\\]|\\.)*)"', code)) - {"clipping"}
-        assert told and told - {"%1"} <= set(said_by(*scripts)), told - set(said_by(*scripts))
+        assert len(told) > (1 if scripts == ("slides.js",) else 10) and told - {"%1"} <= set(said_by(*scripts)), (
+            told - set(said_by(*scripts))
+        )
         assert all(catalogue()[text] for text in told - {"%1"})
