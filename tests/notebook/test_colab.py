@@ -22,12 +22,13 @@ import pytest
 import yaml
 from bookext.notebook import address
 from bookext.notebook.generator import convert
-from bookext.notebook.setupcell import PACKAGES, PLACEHOLDER, setup_code
+from bookext.notebook.setupcell import MESSAGES, PACKAGES, PLACEHOLDER, setup_code
 from bookext.notebook.wheel import FOLDER, build_wheel, wheel_name
 from bookext.pages.layout import colab_url
 from bookext.read.blocks import language_of, notebook_texts, page_of
 from bookext.read.book import config, display_path
 from bookext.read.chapter import read_chapter
+from bookext.read.words import say
 from support import ROOT, SITE, TAG, done, environment, missing, publish, rehearse, run
 
 NOTEBOOKS = [text.relative_to(ROOT).with_suffix(".ipynb") for text in notebook_texts()]
@@ -91,6 +92,17 @@ def needs_torch(names: set[str]) -> bool:
         found.add(name := waiting.pop())
         waiting |= (LABS.get(name, set()) | {name.rpartition(".")[0]}) - found
     return "torch" in found
+
+
+def test_the_set_up_speaks_chinese():
+    """Where GitHub is slow or blocked its advice is what a reader needs; it is the same code, but for what it says."""
+    english, chinese = (re.sub(r"#.*", "", setup_code(language)) for language in ("en", "zh"))
+    for text in MESSAGES.values():
+        assert english.count(text) == 1 and text not in chinese, text
+        english = english.replace(text, say("zh", text))
+    told = [line for line in chinese.splitlines() if line not in english.splitlines()]
+    assert [line.strip() for line in told] == ['os.environ["LABS_LANGUAGE"] = "zh"']
+    compile(chinese, "set-up", "exec")
 
 
 def test_every_import_is_provided():

@@ -9,6 +9,7 @@ import json
 from string import Template
 
 from bookext.read.book import config
+from bookext.read.words import say
 
 from .wheel import wheel_name, wheel_url
 
@@ -17,15 +18,9 @@ PLACEHOLDER = "/_your-account_"  # in the address of a repository that nobody ca
 # of megabytes, for each machine other ones, so a reader without it is told where to get it.
 PACKAGES = {"matplotlib": "matplotlib", "numpy": "numpy", "sklearn": "scikit-learn", "sympy": "sympy", "tqdm": "tqdm"}
 
-CODE = Template(r'''
-# @title Set-up: makes the book's helper package labs importable
-# Installs labs where it is not there yet. What you have of numpy, torch and the rest stays as it is.
-import glob, importlib.metadata, importlib.util, os, subprocess, sys, time
-
-REPOSITORY, TAG = "$repository", "$tag"
-WHEEL = "$wheel"
-PACKAGES = $packages
-ADVICE = f"""
+# What the cell says, in the English of the catalogue; in a Python string with double quotes, so with none of its own.
+MESSAGES = {
+    "advice": """\
 What to do:
 - If pip is missing, or this Python is 'externally managed' (PEP 668), give the notebook an
   environment of its own: python3 -m venv course, then choose it as the kernel; or, for pip
@@ -36,7 +31,31 @@ What to do:
   {WHEEL}
 - If an address is wrong, or a placeholder because this copy of the book has no public home yet,
   write the right one into this cell. In a clone, 'pip install --no-deps .' installs labs, and
-  'make address URL=...' mends every notebook."""
+  'make address URL=...' mends every notebook.""",
+    "installing": "Installing",
+    "no_pip": "this Python has no pip",
+    "too_slow": "no answer within 10 minutes",
+    "here": "labs is here already; nothing was installed.",
+    "no_address": "a placeholder, not an address",
+    "installed": "Installed labs {version} from {source} in {seconds:.0f} s, and nothing else. No restart is needed.",
+    "unusable": "installed, but cannot be imported",
+    "in_the_way": "Something else called labs is in the way; rename it: ",
+    "failed": "labs could not be installed. Tried:",
+    "lacking": "Not here, and could not be installed: ",
+    "added": "Installed what was not here: ",
+    "no_torch": "PyTorch is not here. This cell does not install it: choose your build on pytorch.org/get-started.",
+}
+
+CODE = Template(r'''
+# @title Set-up: makes the book's helper package labs importable
+# Installs labs where it is not there yet. What you have of numpy, torch and the rest stays as it is.
+import glob, importlib.metadata, importlib.util, os, subprocess, sys, time
+
+REPOSITORY, TAG = "$repository", "$tag"
+WHEEL = "$wheel"
+PACKAGES = $packages
+ADVICE = f"""
+$advice"""
 
 
 def labs_is_there():
@@ -52,16 +71,16 @@ def labs_is_there():
 
 def pip_install(*what):
     """Run pip; returns None, or what it says is wrong."""
-    print("Installing", ", ".join(w for w in what if w[0] != "-"), "...", flush=True)
+    print("$installing", ", ".join(w for w in what if w[0] != "-"), "...", flush=True)
     if not importlib.util.find_spec("pip"):
-        return "this Python has no pip"
+        return "$no_pip"
     command = [sys.executable, "-m", "pip", "install", "--retries", "1", *what]
     no_questions = os.environ | {"GIT_TERMINAL_PROMPT": "0", "PIP_NO_INPUT": "1"}
     try:
         done = subprocess.run(command, env=no_questions, stdin=subprocess.DEVNULL,
                               capture_output=True, text=True, errors="replace", timeout=600)
     except subprocess.TimeoutExpired:
-        return "no answer within 10 minutes"
+        return "$too_slow"
     said = (done.stdout + done.stderr).splitlines()
     reasons = [line.strip() for line in said
                if "fatal:" in line or line.lower().lstrip().startswith("error:")]
@@ -70,26 +89,25 @@ def pip_install(*what):
 
 def set_up_labs():
     if labs_is_there():
-        print("labs is here already; nothing was installed.")
+        print("$here")
         return
     begun, tried = time.time(), []
     # A wheel beside this notebook comes first: it needs no network.
     wheels = glob.glob("$wheel_glob") + glob.glob("/kaggle/input/**/$wheel_glob", recursive=True)
     for source in [*wheels, f"git+{REPOSITORY}@{TAG}", WHEEL]:
         if "$placeholder" in source:
-            tried.append(f"{source}: a placeholder, not an address")
+            tried.append(f"{source}: $no_address")
             continue
         problem = pip_install("--no-deps", source)
         if labs_is_there():
-            version = importlib.metadata.version("$project")
-            print(f"Installed labs {version} from {source} in {time.time() - begun:.0f} s, "
-                  "and nothing else. No restart is needed.")
+            version, seconds = importlib.metadata.version("$project"), time.time() - begun
+            print(f"$installed")
             return
-        tried.append(f"{source}: {problem or 'installed, but cannot be imported'}")
+        tried.append(f"{source}: {problem or '$unusable'}")
     if other := importlib.util.find_spec("labs"):
         where = other.origin or list(other.submodule_search_locations)
-        tried.append(f"Something else called labs is in the way; rename it: {where}")
-    raise ImportError("\n- ".join(["labs could not be installed. Tried:", *tried]) + ADVICE)
+        tried.append(f"$in_the_way{where}")
+    raise ImportError("\n- ".join(["$failed", *tried]) + ADVICE)
 
 
 def set_up_the_rest():
@@ -99,12 +117,10 @@ def set_up_the_rest():
                 if importlib.util.find_spec(name)]
         problem = pip_install(*absent, *kept)
         if problem:
-            raise ImportError(f"Not here, and could not be installed: {', '.join(absent)}. "
-                              f"{problem}")
-        print("Installed what was not here:", ", ".join(absent))
+            raise ImportError(f"$lacking{', '.join(absent)}. {problem}")
+        print("$added" + ", ".join(absent))
     if not importlib.util.find_spec("torch"):
-        print("PyTorch is not here. This cell does not install it: choose your build on "
-              "pytorch.org/get-started.")
+        print("$no_torch")
 
 
 ${speech}set_up_labs()
@@ -125,4 +141,5 @@ def setup_code(language: str) -> str:
         packages=json.dumps(PACKAGES),
         placeholder=PLACEHOLDER,
         project=project.replace("_", "-"),
+        **{name: say(language, text) for name, text in MESSAGES.items()},
     ).strip()
