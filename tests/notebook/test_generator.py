@@ -86,9 +86,9 @@ def test_the_chinese_notebook_has_the_same_code_and_chinese_words(page):
     ours, theirs = ([c for c in json.loads(notebooks.convert(p))["cells"]] for p in (page_of(page), page))
     assert [(c["cell_type"], c["metadata"]) for c in ours] == [(c["cell_type"], c["metadata"]) for c in theirs]
     code = [["".join(c["source"]) for c in cells if c["cell_type"] == "code"] for cells in (ours, theirs)]
-    code[1][0], speaks = SPEAKS.subn("", code[1][0])
-    assert speaks == 1 and not SPEAKS.search(code[0][0])
-    assert [computed(source) for source in code[0]] == [computed(source) for source in code[1]]
+    # The set-up speaks, too; that it does the same has a test of its own, beside those that run it.
+    assert len(SPEAKS.findall(code[1][0])) == 1 and not SPEAKS.search(code[0][0])
+    assert [computed(source) for source in code[0][1:]] == [computed(source) for source in code[1][1:]]
     assert len(ours) > 10 and code[0] != code[1]
     title = re.compile(rf"^# @title (?!.*{HAN})", re.MULTILINE)
     assert [source for source in code[1] if title.match(source)] == []
