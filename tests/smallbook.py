@@ -58,9 +58,13 @@ class Book:
         (self.root / "book" / "small.md").write_text(text)
 
     def run(self, *module: str) -> tuple[int, str]:
-        """``python -m module …`` as its Makefile would; exit status and output."""
+        """``python -m module …`` as its Makefile would, or ``python -c code``; exit status and output."""
         done = subprocess.run(
-            [sys.executable, "-m", *module], cwd=self.root, env=self.environment, capture_output=True, text=True
+            [sys.executable, *(("-m",) if module[0] != "-c" else ()), *module],
+            cwd=self.root,
+            env=self.environment,
+            capture_output=True,
+            text=True,
         )
         return done.returncode, done.stdout + done.stderr
 

@@ -65,6 +65,45 @@ assert value == answer()
 """
 
 
+COUNTED = """
+See {{eq}}`eq-{n}`, {{numref}}`fig-{n}`, {{numref}}`tab-{n}` and {{ref}}`ex-{n}`.
+
+$$
+x = 1
+$$ (eq-{n})
+
+:::{{figure}} _static/favicon.svg
+:name: fig-{n}
+
+A caption.
+:::
+
+:::{{figure}} _static/favicon.svg
+:name: bare-{n}
+:::
+
+:::{{table}} A table
+:name: tab-{n}
+
+| a | b |
+| --- | --- |
+| 1 | 2 |
+:::
+
+::::{{exercise}} It
+:label: ex-{n}
+
+How?
+
+:::{{figure}} _static/favicon.svg
+:name: in-{n}
+
+Within.
+:::
+::::
+"""
+
+
 @pytest.fixture(scope="module")
 def book(tmp_path_factory) -> Book:
     made = Book(tmp_path_factory.mktemp("book"))
@@ -275,6 +314,43 @@ def test_what_is_written_for_an_edit_is_what_a_full_build_writes(book):
     assert book.build()[0] == 0
     changed = {name for name, data in book.site.items() if data != full[name]}
     assert book.site.keys() == full.keys() and changed <= {"_sources/book/small.md"}
+
+
+WITHOUT_COUNTING = """
+import sys, bookext
+bookext.PAGES = tuple(name for name in bookext.PAGES if name != "counting")
+from bookext.run.build import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.slow
+def test_figures_are_numbered_as_sphinx_numbers_them(book):
+    """Equations, figures, tables and exercises come in, go and change places; Sphinx by itself gives every page the same bytes."""
+    book.labs("return 42")
+    toc = book.root / "_toc.yml"
+    before, second = toc.read_text("utf8"), book.root / "book" / "second.md"
+    toc.write_text(
+        "format: jb-book\nroot: book/index\nparts:\n- caption: All\n  numbered: true\n  chapters:\n"
+        "  - file: book/small\n  - file: book/second\n- caption: More\n  chapters:\n  - file: book/references\n"
+    )
+    one, two = COUNTED.format(n="one"), COUNTED.format(n="two")
+    try:
+        second.write_text("# Second\n" + COUNTED.format(n="three"), "utf8")
+        for text in (CHAPTER + one, CHAPTER + two + one, CHAPTER.replace("## There", f"## There\n{two}") + one):
+            book.chapter(text)
+            code, output = book.build()
+            assert code == 0, output
+        assert "Fig. 1.4" in book.page
+        ours = book.site
+        for stamp in ("machinery", "fingerprint"):
+            (book.root / "_build" / stamp).unlink()
+        code, output = book.run("-c", WITHOUT_COUNTING)
+        assert code == 0, output
+        assert book.site == ours
+    finally:
+        toc.write_text(before, "utf8")
+        second.unlink(missing_ok=True)
 
 
 @pytest.mark.slow
