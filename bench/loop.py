@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import random
 import shutil
@@ -92,7 +93,10 @@ def serving(copy: Copy, *command: str) -> Iterator[int]:
 
 def page(port: int, name: str) -> str:
     """A page as it is served now; empty where there is none."""
-    with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/{name}.html", timeout=300) as answer:
+    with (
+        suppress(OSError, http.client.HTTPException),
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/{name}.html", timeout=300) as answer,
+    ):
         return answer.read().decode("utf8")
     return ""
 
