@@ -58,7 +58,7 @@ EDITS = {
 }
 OURS_SERVED = [sys.executable, "-m", "bookext.run.serve"]
 CONF = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "config", "sphinx", "."]
-AUTOBUILD = [sys.executable, "-m", "sphinx_autobuild", "-q", "-n", "-W", "--keep-going", "--ignore", "*/_build/*"]
+AUTOBUILD = [sys.executable, "-m", "sphinx_autobuild", "-q", "-n", "-W", "--keep-going", "--re-ignore", "/_build/"]
 # The seconds that the chapter's last execution took.
 EXECUTED = """
 from bookext.read.book import ROOT
