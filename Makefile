@@ -105,7 +105,7 @@ term: $(READY)  ## a new term's own numbers: make term SALT=2027-spring (instruc
 address: $(READY)  ## for a fork: make address URL=https://github.com/you/name [TAG=v0.1.0] [SITE=…] [AUTHOR=…]
 	@$(RUN) bookext.notebook.address $${TAG:+--tag="$$TAG"} $${SITE:+--site="$$SITE"} $${AUTHOR:+--author="$$AUTHOR"} -- "$$URL"
 
-serve: book  ## show the site on http://127.0.0.1:8000 (PORT=… for another)
+serve: book  ## show the site on http://127.0.0.1:8000 (PORT=… for another), and what is saved meanwhile
 	@$(RUN) bookext.run.serve '$(PORT)'
 
 pins: $(READY) requirements.in  ## renew the pins of requirements.txt, as far as nothing blocks (PyTorch stays)

@@ -20,6 +20,7 @@ from .table import PeerMissing, machine, shown
 RESULTS = Path(__file__).with_name("results.md")
 NAMES = [
     "book",
+    "loop",
     "growth",
     "numerics",
     "monitor",

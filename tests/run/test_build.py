@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -18,30 +14,10 @@ from bookext.read.machine import EXACT
 from bookext.read.numbers import numbers_code
 from bookext.run.execute import wrong_numbers
 from docutils import nodes, utils
+from smallbook import CHAPTER, Book
 from support import FRONT, ROOT
 
 pytestmark = pytest.mark.xdist_group("build")  # one small book, changed from test to test
-
-CHAPTER = (
-    FRONT
-    + """
-# A small chapter
-
-See {doc}`index`, and {ref}`below <there>`.
-
-(there)=
-## There
-
-It is {num}`42 <value>`.
-
-```{code-cell} ipython3
-from labs import answer
-
-value = answer()
-print("labs says", value)
-```
-"""
-)
 
 # Whatever the writer mends, once.
 RICH = """
@@ -89,52 +65,43 @@ assert value == answer()
 """
 
 
-class Book:
-    """A copy of the repository's machinery around one chapter that imports no torch."""
+COUNTED = """
+See {{eq}}`eq-{n}`, {{numref}}`fig-{n}`, {{numref}}`tab-{n}` and {{ref}}`ex-{n}`.
 
-    def __init__(self, root: Path):
-        self.root = root
-        shutil.copytree(ROOT / "book" / "_ext", root / "book" / "_ext", ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copytree(ROOT / "book" / "_static", root / "book" / "_static")
-        for name in ("_config.yml", "requirements.txt", "pyproject.toml", "README.md", "LICENSE"):
-            shutil.copy(ROOT / name, root / name)
-        shutil.copy(ROOT / "book" / "references.bib", root / "book" / "references.bib")
-        (root / "_toc.yml").write_text(
-            "format: jb-book\nroot: book/index\nchapters:\n- file: book/small\n- file: book/references\n"
-        )
-        (root / "book" / "index.md").write_text("# A small book\n\nWords.\n")
-        (root / "book" / "references.md").write_text("# References\n\n```{bibliography}\n:all:\n```\n")
-        (root / "labs").mkdir()
-        self.labs("return 42")
-        self.chapter(CHAPTER)
+$$
+x = 1
+$$ (eq-{n})
 
-    def labs(self, body: str) -> None:
-        (self.root / "labs" / "__init__.py").write_text(f"def answer():\n    {body}\n")
+:::{{figure}} _static/favicon.svg
+:name: fig-{n}
 
-    def chapter(self, text: str) -> None:
-        (self.root / "book" / "small.md").write_text(text)
+A caption.
+:::
 
-    def run(self, *module: str) -> tuple[int, str]:
-        """``python -m module …`` as its Makefile would; exit status and output."""
-        paths = os.pathsep.join([str(self.root / "book" / "_ext"), str(self.root)])
-        environment = os.environ | {"PYTHONPATH": paths}
-        done = subprocess.run(
-            [sys.executable, "-m", *module], cwd=self.root, env=environment, capture_output=True, text=True
-        )
-        return done.returncode, done.stdout + done.stderr
+:::{{figure}} _static/favicon.svg
+:name: bare-{n}
+:::
 
-    def build(self) -> tuple[int, str]:
-        return self.run("bookext.run.build")
+:::{{table}} A table
+:name: tab-{n}
 
-    @property
-    def site(self) -> dict[str, bytes]:
-        """The bytes of everything that would be published."""
-        site = self.root / "_build" / "html"
-        return {path.relative_to(site).as_posix(): path.read_bytes() for path in site.rglob("*") if path.is_file()}
+| a | b |
+| --- | --- |
+| 1 | 2 |
+:::
 
-    @property
-    def page(self) -> str:
-        return (self.root / "_build" / "html" / "book" / "small.html").read_text("utf8")
+::::{{exercise}} It
+:label: ex-{n}
+
+How?
+
+:::{{figure}} _static/favicon.svg
+:name: in-{n}
+
+Within.
+:::
+::::
+"""
 
 
 @pytest.fixture(scope="module")
@@ -347,6 +314,43 @@ def test_what_is_written_for_an_edit_is_what_a_full_build_writes(book):
     assert book.build()[0] == 0
     changed = {name for name, data in book.site.items() if data != full[name]}
     assert book.site.keys() == full.keys() and changed <= {"_sources/book/small.md"}
+
+
+WITHOUT_COUNTING = """
+import sys, bookext
+bookext.PAGES = tuple(name for name in bookext.PAGES if name != "counting")
+from bookext.run.build import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.slow
+def test_figures_are_numbered_as_sphinx_numbers_them(book):
+    """Equations, figures, tables and exercises come in, go and change places; Sphinx by itself gives every page the same bytes."""
+    book.labs("return 42")
+    toc = book.root / "_toc.yml"
+    before, second = toc.read_text("utf8"), book.root / "book" / "second.md"
+    toc.write_text(
+        "format: jb-book\nroot: book/index\nparts:\n- caption: All\n  numbered: true\n  chapters:\n"
+        "  - file: book/small\n  - file: book/second\n- caption: More\n  chapters:\n  - file: book/references\n"
+    )
+    one, two = COUNTED.format(n="one"), COUNTED.format(n="two")
+    try:
+        second.write_text("# Second\n" + COUNTED.format(n="three"), "utf8")
+        for text in (CHAPTER + one, CHAPTER + two + one, CHAPTER.replace("## There", f"## There\n{two}") + one):
+            book.chapter(text)
+            code, output = book.build()
+            assert code == 0, output
+        assert "Fig. 1.4" in book.page
+        ours = book.site
+        for stamp in ("machinery", "fingerprint"):
+            (book.root / "_build" / stamp).unlink()
+        code, output = book.run("-c", WITHOUT_COUNTING)
+        assert code == 0, output
+        assert book.site == ours
+    finally:
+        toc.write_text(before, "utf8")
+        second.unlink(missing_ok=True)
 
 
 @pytest.mark.slow

@@ -37,6 +37,7 @@ PAGES = (
     "proof",
     "layout",
     "search",
+    "counting",
     "previews",
     "decks",
     "course",

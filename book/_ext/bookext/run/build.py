@@ -20,13 +20,13 @@ from bookext.read.machine import build_environment, is_build_machine
 from . import chinese
 
 SITE = BUILD / "html"
+TOPS = [ROOT / name for name in ("_config.yml", "_toc.yml", "requirements.txt", "pyproject.toml")]
 SHAPES = ("book/_ext/bookext/pages", "book/_ext/bookext/read", "book/_ext/bookext/notebook", "book/_static")
 
 
 def fingerprint() -> str:
     """A hash of everything the site is made from."""
-    tops = [ROOT / name for name in ("_config.yml", "_toc.yml", "requirements.txt", "pyproject.toml")]
-    return digest([*files("book"), *files("labs"), *tops])
+    return digest([*files("book"), *files("labs"), *TOPS])
 
 
 def machinery() -> str:
@@ -54,11 +54,11 @@ def build_site(options: list[str]) -> int:
     return 0
 
 
-def main() -> int:
-    """One build at a time in a folder; exit status 1 where another is at work."""
+def main(wait: bool = False) -> int:
+    """One build at a time in a folder; where another is at work, ``wait`` for it, or exit status 1."""
     BUILD.mkdir(exist_ok=True)
     try:
-        with FileLock(BUILD / "lock", timeout=0):
+        with FileLock(BUILD / "lock", timeout=-1 if wait else 0):
             return build()
     except Timeout:
         print("Another build is at work in this folder: wait for it, then run this again.", file=sys.stderr)

@@ -12,7 +12,9 @@ import subprocess
 import sys
 import tempfile
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[4]
 OURS = {"bookext", "labs", "instructor", "bench", "tests", "support"}
@@ -134,12 +136,10 @@ def say(error: BaseException) -> None:
     end_children()
 
 
-def main(arguments: list[str]) -> int:
-    """Run a module as ``python -m`` would."""
-    module, *rest = arguments
-    sys.argv = [module, *rest]
+def guarded(module: str, work: Callable[[], Any]) -> Any:
+    """What the work of a module gives; what stops it is said in one line, and ends this process with what it has started."""
     try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        return work()
     except BrokenPipeError:  # the reader of the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (Exception, KeyboardInterrupt) as error:
@@ -147,6 +147,14 @@ def main(arguments: list[str]) -> int:
         sys.stdout.flush()
         end_children()
         os._exit(130 if isinstance(error, KeyboardInterrupt) else 1)  # threads that wait for a kernel would wait on
+    return None
+
+
+def main(arguments: list[str]) -> int:
+    """Run a module as ``python -m`` would."""
+    module, *rest = arguments
+    sys.argv = [module, *rest]
+    guarded(module, lambda: runpy.run_module(module, run_name="__main__", alter_sys=True))
     return 0
 
 

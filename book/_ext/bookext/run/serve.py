@@ -1,14 +1,177 @@
-"""``make serve``: the built site on this machine alone, until Ctrl-C.
+"""``make serve``: the built site on this machine alone, until Ctrl-C. What is saved is built, and the open pages show it.
 
-python -m bookext.run.serve [PORT]
+    python -m bookext.run.serve [PORT]
+
+Here files are watched and pages served; ``run/warm`` builds, in a process of its own that is started anew when anything but the text
+of a page has changed. Served is a copy, ``_build/served``: a build that fails, or is at work, leaves the site as it was.
 """
 
 import errno
 import functools
 import http.server
+import io
+import os
+import shutil
+import signal
+import subprocess
 import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
 
-from .build import SITE
+from bookext.read.book import ROOT
+from bookext.read.kept import BUILD
+
+from .build import SITE, TOPS
+from .command import end_children
+
+SERVED, BUILT = BUILD / "served", "/built"
+LOOK = 0.1  # seconds between looks at the files; one takes 3 ms
+# Asked for rather than held open: a browser keeps six connections to a host, and an author may have more pages open.
+RELOAD = b"""<script>{
+const ask = () => fetch("%s").then(r => r.text()), first = ask();
+setInterval(async () => { if (!document.hidden && await ask() !== await first) location.reload() }, 200);
+}</script>
+""" % BUILT.encode()
+Seen = dict[str, tuple[int, int]]
+
+
+def seen(*folders: Path) -> Seen:
+    """When each file in these folders was written, and its size."""
+    found: Seen = {}
+    waiting = [str(folder) for folder in folders]
+    while waiting:
+        try:
+            for entry in os.scandir(waiting.pop()):
+                if not entry.is_dir():
+                    told = entry.stat()
+                    found[entry.path] = told.st_mtime_ns, told.st_size
+                elif entry.name != "__pycache__":
+                    waiting.append(entry.path)
+        except FileNotFoundError:  # an editor put another one in its place; the next look has it
+            continue
+    return found
+
+
+def sources() -> Seen:
+    """The files that the site is made from."""
+    tops = ((path, path.stat()) for path in TOPS if path.exists())
+    return seen(ROOT / "book", ROOT / "labs") | {str(path): (told.st_mtime_ns, told.st_size) for path, told in tops}
+
+
+def settled() -> Seen:
+    """The files, once nobody writes one."""
+    now = sources()
+    while (later := sources()) != now:
+        now = later
+        time.sleep(LOOK / 2)
+    return now
+
+
+def changed(before: Seen, now: Seen) -> list[str]:
+    """The files that differ, as messages show them."""
+    names = {name for name in before.keys() | now.keys() if before.get(name) != now.get(name)}
+    return sorted(name.removeprefix(f"{ROOT}/") for name in names)
+
+
+def is_text(name: str) -> bool:
+    """Whether a file is the text of a page or a deck, or its notebook: nothing of it is kept in the process that builds."""
+    return name.startswith("book/") and not name.startswith("book/_") and name.endswith((".md", ".ipynb", "kept.txt"))
+
+
+def put() -> bool:
+    """Make what is served what was built; whether anything of it is new."""
+    ours, theirs = (
+        {name.removeprefix(f"{folder}/"): told for name, told in seen(folder).items()} for folder in (SERVED, SITE)
+    )
+    for name in (new := [name for name, told in theirs.items() if ours.get(name) != told]):
+        (SERVED / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(SITE / name, SERVED / ".new")
+        (SERVED / ".new").replace(SERVED / name)
+    for name in (gone := ours.keys() - theirs.keys()):
+        (SERVED / name).unlink()
+    return bool(new or gone)
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """The site as it is on the disk; to a page it adds a script that asks what was built last."""
+
+    built = 0.0
+
+    def send_head(self) -> Any:
+        path = Path(self.translate_path(self.path))
+        page = path / "index.html" if path.is_dir() and self.path.endswith("/") else path
+        if self.path == BUILT:
+            data = str(Handler.built).encode()
+        elif page.suffix == ".html" and page.is_file():
+            data = page.read_bytes() + RELOAD
+        else:
+            return super().send_head()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        return io.BytesIO(data)
+
+    def end_headers(self) -> None:
+        self.send_header("Cache-Control", "no-cache")
+        super().end_headers()
+
+    def log_request(self, code: object = "-", size: object = "-") -> None:
+        """Nothing: what is printed is about the build."""
+
+
+class Builder:
+    """``run/warm`` in a process that Ctrl-C does not reach; it ends with this one."""
+
+    process: "subprocess.Popen[str] | None" = None
+
+    def build(self, anew: bool) -> bool:
+        """Build what changed, in a process started ``anew`` if its code or what it keeps may have; whether it went well."""
+        if anew and self.process:
+            self.process.kill()
+            self.process.wait()
+        if anew or self.process is None or self.process.poll() is not None:
+            command = [sys.executable, "-m", "bookext.run.command", "bookext.run.warm"]
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+            )
+        assert self.process.stdin and self.process.stdout
+        try:
+            print(file=self.process.stdin, flush=True)
+        except BrokenPipeError:  # it could not start and has said why
+            return False
+        return self.process.stdout.readline() == "0\n"
+
+
+def keep_built() -> None:
+    """Build what is saved, for as long as this runs."""
+    builder, before, anew = Builder(), settled(), True
+    what: list[str] = []
+    while True:
+        begun = time.monotonic()
+        good = builder.build(anew)
+        now = settled()
+        names = changed(before, now)
+        if anew := not all(map(is_text, names)):  # changed while it was built: by code that is no longer there
+            for stamp in ("fingerprint", "machinery"):
+                (BUILD / stamp).unlink(missing_ok=True)
+        elif good and put():
+            Handler.built = time.time()
+        if what and good:
+            print(
+                f"{', '.join(what[:3])}{' …' * (len(what) > 3)}: built in {time.monotonic() - begun:.1f} s", flush=True
+            )
+        elif not good:
+            print("The site is shown as it was; save again when it is mended.", flush=True)
+        while not names:
+            time.sleep(LOOK)
+            if (now := sources()) != before:
+                now = settled()
+                names = changed(before, now)
+                anew = not all(map(is_text, names))
+        before, what = now, names
 
 
 def main(arguments: list[str]) -> int:
@@ -17,7 +180,7 @@ def main(arguments: list[str]) -> int:
     if not given.isdecimal() or not 0 < int(given) < 65536:
         print(f"PORT={given}: a port is a number from 1 to 65535, as in make serve PORT=8001", file=sys.stderr)
         return 2
-    port, handler = int(given), functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(SITE))
+    port, handler = int(given), functools.partial(Handler, directory=str(SERVED))
     try:
         server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
     except OSError as error:
@@ -25,11 +188,16 @@ def main(arguments: list[str]) -> int:
         why = taken.get(error.errno or 0, f"cannot be used: {error.strerror}")
         print(f"Port {port} {why}; take another: make serve PORT={port + 1 if port > 1023 else 8000}", file=sys.stderr)
         return 1
-    print(f"The site: http://127.0.0.1:{port}/ (Ctrl-C ends it)", flush=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        server.serve_forever()
+        put()
+        print(f"The site: http://127.0.0.1:{port}/ (Ctrl-C ends it); what you save is built and shown", flush=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        keep_built()
     except KeyboardInterrupt:
         print()
+    finally:
+        end_children()
     return 0
 
 

@@ -1,0 +1,92 @@
+"""The process that builds for ``run/serve``: what a build imports it has imported, and each line that it reads is a build in a fork.
+
+So nothing is left over from one build to the next, and each is ``make book``, less its start. What this process has read itself is
+code, settings and catalogues, for which ``run/serve`` starts another one when they change, and texts that it knows by their content.
+"""
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterable
+from functools import partial
+from importlib import import_module
+from multiprocessing.connection import Connection
+
+import bookext
+from bookext.check.twins import translated_pages
+from bookext.read.blocks import text_of
+from bookext.read.book import book_pages
+from bookext.read.chapter import read_chapter
+from bookext.read.claims import decisions_of
+from bookext.read.kept import keep, pins, remembered
+from bookext.read.labels import bibliography
+from bookext.read.uses import used_by
+from bookext.read.words import catalogue
+
+from . import build, command
+
+
+def import_all(names: Iterable[str]) -> None:
+    """Import what an earlier build has imported; what cannot be imported by itself is left to the next one."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    for name in names:
+        with contextlib.suppress(Exception):
+            import_module(name)
+    root.handlers[:], root.level = before  # one of them, a style for code, would have every library log what it does
+
+
+def read_all() -> None:
+    """Read what is known by its content; what is wrong with a page the build says."""
+    for page in book_pages():
+        with contextlib.suppress(Exception):
+            decisions_of(read_chapter(page)), used_by(page), read_chapter(text_of(page, "zh"))
+
+
+def child(answer: Connection) -> None:
+    """``make book``; at its end it tells which modules it had to import."""
+    before, status = set(sys.modules), 1
+    try:
+        status = command.guarded(build.__name__, partial(build.main, wait=True))
+    finally:
+        answer.send((status, sorted(set(sys.modules) - before)))
+
+
+def built() -> tuple[int, list[str]]:
+    """The exit status of a build, and the modules that it imported."""
+    here, there = multiprocessing.Pipe(duplex=False)
+    run = multiprocessing.get_context("fork").Process(target=child, args=(there,))
+    run.start()
+    there.close()
+    try:
+        return here.recv()
+    except EOFError:  # killed
+        return 1, []
+    finally:
+        run.join()
+
+
+def main() -> int:
+    """Build whenever asked to, and answer with the exit status."""
+    build.load_builder()
+    import_all(f"bookext.pages.{name}" for name in bookext.PAGES)
+    import_all(late := remembered("late", pins(), list))
+    bibliography()
+    if translated_pages():
+        catalogue()
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    for _ in sys.stdin:
+        status, imported = built()
+        print(status, file=answers, flush=True)
+        if imported:
+            keep("late", pins(), late := [*late, *imported])
+            import_all(imported)
+        read_all()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
