@@ -48,8 +48,14 @@ const explore = (() => {
 
   // ---- Drawing: everything is text, so that the build can draw too -------------------------------------------------
 
-  const tag = (name, attributes, inner = "") =>
-    `<${name}${Object.entries(attributes).map(([key, value]) => ` ${key}="${typeof value === "number" ? +value.toFixed(2) : value}"`).join("")}>${inner}</${name}>`;
+  function tag(name, attributes, inner = "") {
+    let out = `<${name}`;
+    for (const key in attributes) {
+      const value = attributes[key];
+      out += ` ${key}="${typeof value === "number" ? Math.round(value * 100) / 100 : value}"`;
+    }
+    return `${out}>${inner}</${name}>`;
+  }
   const line = (x1, y1, x2, y2, kind = "grid") => tag("line", { x1, y1, x2, y2, class: `ex-${kind}` });
   const rect = (x, y, width, height, kind, more = {}) =>
     tag("rect", { x: Math.min(x, x + width), y: Math.min(y, y + height), width: Math.abs(width), height: Math.abs(height), class: `ex-${kind}`, ...more });
@@ -60,12 +66,13 @@ const explore = (() => {
   const marked = (words) => escaped(words)
     .replace(/\*([^*\s]+)\*/g, '<tspan class="ex-math">$1</tspan>')
     .replace(/_([^_]+)_/g, '<tspan dy="3" class="ex-sub">$1</tspan><tspan dy="-3">\u200b</tspan>');
+  const tenth = (x) => Math.round(x * 10) / 10;
   /** A line through points; it is broken where a point is null or not finite. */
   function path(points, kind, more = {}) {
     let d = "", pen = "M";
     for (const point of points) {
       const drawable = point && Number.isFinite(point[0]) && Number.isFinite(point[1]);
-      if (drawable) d += `${pen}${point[0].toFixed(1)} ${point[1].toFixed(1)}`;
+      if (drawable) d += `${pen}${tenth(point[0])} ${tenth(point[1])}`;
       pen = drawable ? "L" : "M";
     }
     return tag("path", { d, class: `ex-${kind}`, ...more });
@@ -233,7 +240,65 @@ ${spec.more?.(id) ?? ""}${data ? `<script type="application/json" class="ex-data
     return name === id && query ? Object.fromEntries(new URLSearchParams(query)) : null;
   }
 
+  // ---- A drawing on a page -------------------------------------------------------------------------------------
+  // What a move leaves as it was stays, and of the rest what differs is put in: to make elements anew takes a browser longer.
+
+  const kept = new WeakMap(); // of each group, what was drawn in it
+  const parsed = (attributes) => [...attributes.matchAll(/ ([\w-]+)="([^"]*)"/g)];
+
+  /** The elements of SVG text, those within a group unread. */
+  const pieces = (svg) => Array.from(svg.matchAll(/<(\w+)([^>]*)>(.*?)<\/\1>/g), ([whole, name, attributes, inner]) => ({ whole, name, attributes, inner }));
+
+  /** Makes an element another of its name, if it has the same attributes; else says false. */
+  function exchange(old, piece) {
+    const { element } = old;
+    if (old.attributes !== piece.attributes) {
+      const [before, after] = [parsed(old.attributes), parsed(piece.attributes)];
+      if (before.length !== after.length || before.some(([, key], k) => key !== after[k][1])) return false;
+      after.forEach(([, key, value], k) => { if (value !== before[k][2]) element.setAttribute(key, value); });
+    }
+    if (old.inner !== piece.inner) {
+      if (piece.name === "g") redraw(element, piece.inner);
+      else if (!old.inner || /^$|[<&]/.test(piece.inner) || old.inner.includes("<")) element.innerHTML = piece.inner;
+      else element.firstChild.data = piece.inner;
+    }
+    piece.element = element;
+    return true;
+  }
+
+  /** Draws SVG text in a group. */
+  function redraw(group, svg) {
+    const old = kept.get(group) ?? [], now = pieces(svg), fewer = Math.min(old.length, now.length);
+    let first = 0, last = 0;
+    while (first < fewer && old[first].name === now[first].name) first++;
+    while (last < fewer - first && old.at(-1 - last).name === now.at(-1 - last).name) last++;
+    const made = [], next = old[old.length - last]?.element ?? null;
+    now.forEach((piece, k) => {
+      const before = old[k < first ? k : k >= now.length - last ? k - now.length + old.length : -1];
+      if (before?.whole === piece.whole) piece.element = before.element;
+      else if (!before || !exchange(before, piece)) made.push([piece, before]);
+    });
+    if (!old.length) group.textContent = "";
+    for (const { element } of old.slice(first, old.length - last)) element.remove();
+    if (made.length) {
+      const spare = group.cloneNode(false);
+      spare.innerHTML = made.map(([{ whole }]) => whole).join("");
+      [...spare.children].forEach((element, k) => {
+        const [piece, before] = made[k];
+        piece.element = element;
+        if (before) before.element.replaceWith(element);
+        else group.insertBefore(element, next);
+      });
+    }
+    kept.set(group, now);
+  }
+
   // ---- An explorable on a page ---------------------------------------------------------------------------------
+
+  /** Sets an attribute, if that changes it. */
+  function put(element, name, value) {
+    if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
+  }
 
   function mount(figure) {
     const find = (selector) => figure.querySelector(selector), spec = ready(figure.dataset.explore, JSON.parse(find(".ex-data")?.textContent ?? "null")), { controls } = spec;
@@ -242,12 +307,12 @@ ${spec.more?.(id) ?? ""}${data ? `<script type="application/json" class="ex-data
 
     function paint() {
       if (!size.width) return; // out of sight
-      drawing.innerHTML = spec.draw(result, size);
+      redraw(drawing, spec.draw(result, size));
       handles = spec.handles?.(result, size) ?? [];
       while (knobs.children.length > handles.length) knobs.lastChild.remove();
       handles.forEach(({ x, y }, k) => {
         const knob = knobs.children[k] ?? knobs.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "circle"));
-        for (const [key, value] of Object.entries({ cx: x.toFixed(1), cy: y.toFixed(1), r: 8, class: "ex-handle" })) knob.setAttribute(key, value);
+        for (const [key, value] of Object.entries({ cx: tenth(x), cy: tenth(y), r: 8, class: "ex-handle" })) put(knob, key, value);
       });
     }
 
@@ -268,9 +333,9 @@ ${spec.more?.(id) ?? ""}${data ? `<script type="application/json" class="ex-data
         const { name, log: logarithmic, spoken = "%1", chosen, most } = controls.find(({ name }) => name === slider.dataset.for), value = state[name];
         if (most) slider.max = form.elements[name].max = most(result);
         slider.value = logarithmic ? Math.log10(value) : value;
-        slider.setAttribute("aria-valuetext", chosen ? chosen(result, value) : say(spoken, shown(value)));
+        put(slider, "aria-valuetext", chosen ? chosen(result, value) : say(spoken, shown(value)));
       }
-      for (const button of figure.querySelectorAll("[data-preset]")) button.setAttribute("aria-pressed", isPreset(spec, spec.presets[button.dataset.preset], state));
+      for (const button of figure.querySelectorAll("[data-preset]")) put(button, "aria-pressed", isPreset(spec, spec.presets[button.dataset.preset], state));
       find(".ex-words").textContent = spec.words(result);
       paint();
     }

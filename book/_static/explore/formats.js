@@ -3,7 +3,7 @@
 
 explore.add((() => {
   const { say, shown, tag, line, rect, dot, text, path, arrow, linear, log, step, multiples, power, decades, clamp, range } = explore;
-  const { FORMATS, roundAll } = liveSignal;
+  const { FORMATS, roundAll, remember } = liveSignal;
   const NAMES = ["fp32", "bf16", "fp16", "e5m2", "e4m3"], WHOLE = [1e-48, 1e41], cell = new Float64Array(1);
 
   function round(value, format) {
@@ -23,18 +23,22 @@ explore.add((() => {
     return { last: value, from: at - 1 };
   }
 
-  function compute({ number, decades, format, factor, steps }) {
-    const landed = Object.fromEntries(NAMES.map((name) => {
-      const f = FORMATS[name], value = cast(number, f);
-      return [name, { value, error: value / number - 1, kind: classify(number, value, f) }];
-    }));
+  const multiplied = remember((format, factor, steps) => {
     const f = FORMATS[format], r = cast(factor, f), product = [1], once = [1], exact = [1];
     for (const k of range(steps)) {
       product.push(cast(product[k] * r, f));
       exact.push(factor ** (k + 1));
       once.push(cast(factor ** (k + 1), f));
     }
-    return { number, decades, format, factor, steps, landed, product, once, exact, end: follow(factor, f) };
+    return { product, once, exact, end: follow(factor, f) };
+  });
+
+  function compute({ number, decades, format, factor, steps }) {
+    const landed = Object.fromEntries(NAMES.map((name) => {
+      const f = FORMATS[name], value = cast(number, f);
+      return [name, { value, error: value / number - 1, kind: classify(number, value, f) }];
+    }));
+    return { number, decades, format, factor, steps, landed, ...multiplied(format, factor, steps) };
   }
 
   const frame = ({ width, height }) => ({ left: 44, right: width - 12, rows: 26, row: 38, axis: 26 + 5 * 38, top: 286, bottom: height - 34 });
@@ -66,7 +70,8 @@ explore.add((() => {
       if (each) {
         const start = Math.max(low, f.smallestSubnormal), end = Math.min(high, f.max);
         out += end > start ? line(x(start), y + height, x(end), y + height, "axis") : "";
-        for (const v of each) out += line(x(v), y, x(v), y + height, v < f.smallestNormal ? "tick ex-pale" : "tick");
+        const ticks = (values, kind) => path(values.flatMap((v) => [[x(v), y], [x(v), y + height], null]), kind);
+        out += ticks(each.filter((v) => v < f.smallestNormal), "tick ex-pale") + ticks(each.filter((v) => v >= f.smallestNormal), "tick");
       } else {
         out += piece(Math.max(low, f.smallestSubnormal), Math.min(high, f.smallestNormal), "bar ex-pale");
         out += piece(Math.max(low, f.smallestNormal), Math.min(high, f.max), "bar");
@@ -108,10 +113,10 @@ explore.add((() => {
     out += path(exact.map(inside), "theory");
     out += path(product.map(inside), "backward-line");
     const each = Math.ceil(steps / 120);
-    once.forEach((v, k) => {
+    out += path(once.flatMap((v, k) => {
       const at = k % each === 0 && inside(v, k);
-      if (at) out += dot(...at, 2, "forward-dot");
-    });
+      return at ? [at, at, null] : [];
+    }), "forward-dots");
     const broke = product.findIndex((v) => v === Infinity || v === 0);
     if (broke > 0) { // beside its line, and clear of the bands
       const room = x(broke) + 110 < right;

@@ -2,7 +2,7 @@
 "use strict";
 
 explore.add((() => {
-  const { say, shown, superscript, line, rect, text, tag, range, clamp, sum } = explore, { normals, uniforms } = liveSignal;
+  const { say, shown, superscript, line, rect, text, tag, range, clamp, sum } = explore, { normals, uniforms, products, backProducts } = liveSignal;
   const WIDTH = 64, INPUTS = 32, DEPTH = 11, LAYERS = [1, 3, 5, 7, 9, 11], BINS = 30, POWERS = [-16, 4];
   let kept = { seed: NaN };
 
@@ -13,13 +13,23 @@ explore.add((() => {
     return kept;
   }
 
-  function counts(values, [low, high], of = (v) => v) {
+  /** How many values lie in each bin; what lies beyond is in the last one. */
+  function counts(values, low, high) {
     const found = new Array(BINS).fill(0), scale = BINS / (high - low);
-    for (const v of values) found[clamp(Math.floor((of(v) - low) * scale), 0, BINS - 1)]++; // what lies beyond is in the last bin
+    for (let k = 0; k < values.length; k++) found[clamp(Math.floor((values[k] - low) * scale), 0, BINS - 1)]++;
     return found;
   }
-  const magnitude = (v) => (v === 0 ? -Infinity : Math.log10(Math.abs(v)));
-  const root = (values) => { let total = 0; for (const v of values) total += v * v; return Math.sqrt(total / values.length); };
+  // Bins of magnitudes: a factor of 2 crosses one edge at most, so the exponent of a float64 says the bin, or the one below it.
+  const EDGES = range(BINS).map((k) => (k ? 10 ** (POWERS[0] + ((POWERS[1] - POWERS[0]) * k) / BINS) : 0)), BIN = Uint8Array.from(range(2048), (e) => EDGES.findLastIndex((edge) => edge <= 2 ** (e - 1023)));
+  function magnitudes(values) {
+    const found = new Array(BINS).fill(0), halves = new Uint32Array(values.buffer);
+    for (let k = 0; k < values.length; k++) {
+      const bin = BIN[(halves[2 * k + 1] >>> 20) & 0x7ff];
+      found[Math.abs(values[k]) >= EDGES[bin + 1] ? bin + 1 : bin]++;
+    }
+    return found;
+  }
+  const root = (values) => { let total = 0; for (let k = 0; k < values.length; k++) total += values[k] * values[k]; return Math.sqrt(total / values.length); };
 
   /** Of the variance of h over units and inputs, the share that is between inputs; it is 0 where all inputs give the same h. */
   function between(h) {
@@ -34,37 +44,36 @@ explore.add((() => {
     return within / total;
   }
 
+  /** A row for each unit, in place of one for each input. */
+  function turned(values) {
+    const out = new Float64Array(values.length);
+    for (let r = 0; r < INPUTS; r++) for (let i = 0; i < WIDTH; i++) out[i * INPUTS + r] = values[r * WIDTH + i];
+    return out;
+  }
+
   function compute({ sigma, seed }) {
     const { x, top, W } = net(seed), scale = sigma / Math.sqrt(WIDTH), hs = [x], zs = [null];
     for (const weights of W) {
-      const h = hs.at(-1), z = new Float64Array(h.length);
-      for (let r = 0; r < INPUTS; r++) for (let i = 0; i < WIDTH; i++) {
-        let total = 0;
-        for (let j = 0; j < WIDTH; j++) total += weights[i * WIDTH + j] * h[r * WIDTH + j];
-        z[r * WIDTH + i] = scale * total;
-      }
+      const z = products(weights, hs.at(-1), WIDTH, scale), h = new Float64Array(z.length);
+      for (let k = 0; k < h.length; k++) h[k] = 1 / (1 + Math.exp(-z[k]));
       zs.push(z);
-      hs.push(z.map((v) => 1 / (1 + Math.exp(-v))));
+      hs.push(h);
     }
     const layers = {};
     for (let t = DEPTH, delta = top; t > 0; t--) {
-      const h = hs[t], passed = delta.map((d, k) => d * h[k] * (1 - h[k])), below = new Float64Array(x.length);
+      const h = hs[t], z = zs[t], passed = new Float64Array(h.length);
+      for (let k = 0; k < h.length; k++) passed[k] = delta[k] * h[k] * (1 - h[k]);
       if (LAYERS.includes(t)) {
-        const gradient = new Float64Array(WIDTH * WIDTH);
-        for (let r = 0; r < INPUTS; r++) for (let i = 0; i < WIDTH; i++) {
-          const g = passed[r * WIDTH + i];
-          for (let j = 0; j < WIDTH; j++) gradient[i * WIDTH + j] += g * hs[t - 1][r * WIDTH + j];
-        }
+        const gradient = products(turned(hs[t - 1]), turned(passed), INPUTS);
+        let saturated = 0;
+        for (let k = 0; k < z.length; k++) if (Math.abs(z[k]) > 6) saturated++;
         layers[t] = {
-          z: counts(zs[t], [-30, 30]), h: counts(h, [0, 1]), delta: counts(delta, POWERS, magnitude), gradient: counts(gradient, POWERS, magnitude),
-          saturated: zs[t].filter((v) => Math.abs(v) > 6).length / zs[t].length, between: between(h), rmsDelta: root(delta), rmsGradient: root(gradient),
+          z: counts(z, -30, 30), h: counts(h, 0, 1), delta: magnitudes(delta), gradient: magnitudes(gradient),
+          saturated: saturated / z.length, between: between(h), rmsDelta: root(delta), rmsGradient: root(gradient),
         };
       }
-      for (let r = 0; r < INPUTS; r++) for (let i = 0; i < WIDTH; i++) {
-        const g = scale * passed[r * WIDTH + i];
-        for (let j = 0; j < WIDTH; j++) below[r * WIDTH + j] += W[t - 1][i * WIDTH + j] * g;
-      }
-      delta = below;
+      delta = backProducts(W[t - 1], passed, WIDTH);
+      for (let k = 0; k < delta.length; k++) delta[k] *= scale;
     }
     return { sigma, net: () => net(seed), shares: LAYERS.map((t) => ({ t, ...layers[t] })) };
   }

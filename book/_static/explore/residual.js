@@ -3,7 +3,7 @@
 "use strict";
 
 const residual = (() => {
-  const WIDTH = 96, { normals, uniforms } = liveSignal;
+  const WIDTH = 96, { normals, uniforms, products, backProducts } = liveSignal;
   let kept = { seed: NaN };
 
   /** Two matrices a block, row by row, and what enters at the bottom and at the top; drawn as far as they are asked for, and kept. */
@@ -20,29 +20,6 @@ const residual = (() => {
     return kept;
   }
 
-  // Loops, and four rows of a matrix at a time, are faster than the same said shortly: a move of a slider has one frame.
-  function times(W, v) {
-    const out = new Float64Array(WIDTH);
-    for (let i = 0; i < WIDTH; i += 4) {
-      let a = 0, b = 0, c = 0, d = 0;
-      for (let j = 0, k = i * WIDTH; j < WIDTH; j++, k++) {
-        a += W[k] * v[j];
-        b += W[k + WIDTH] * v[j];
-        c += W[k + 2 * WIDTH] * v[j];
-        d += W[k + 3 * WIDTH] * v[j];
-      }
-      out.set([a, b, c, d], i);
-    }
-    return out;
-  }
-  function back(W, g) {
-    const out = new Float64Array(WIDTH);
-    for (let i = 0; i < WIDTH; i += 4) {
-      const a = g[i], b = g[i + 1], c = g[i + 2], d = g[i + 3];
-      for (let j = 0, k = i * WIDTH; j < WIDTH; j++, k++) out[j] += W[k] * a + W[k + WIDTH] * b + W[k + 2 * WIDTH] * c + W[k + 3 * WIDTH] * d;
-    }
-    return out;
-  }
   function mixed(a, u, b, v) {
     const out = new Float64Array(WIDTH);
     for (let i = 0; i < WIDTH; i++) out[i] = a * u[i] + b * v[i];
@@ -62,33 +39,58 @@ const residual = (() => {
     return mixed(1 / root, g, -along / WIDTH / root, y);
   }
 
-  /** One block: its result, and its derivative. `early`: a ReLU before the first matrix; `single`: one matrix; `late`: a ReLU
-      after the addition; `norm`: none, pre or post. */
-  function block(h, [W1, W2], scale, { norm = "none", early = false, single = false, late = false }) {
-    const root = Math.sqrt(square(h)), v = norm === "pre" ? divided(h, root) : h, a = early ? relu(v) : v;
-    const z = single ? a : times(W1, a), f = times(W2, single ? a : relu(z)), sum = mixed(1, h, scale, f);
-    const over = Math.sqrt(square(sum)), out = norm === "post" ? divided(sum, over) : late ? relu(sum) : sum;
-    const derive = (delta) => {
-      const g = norm === "post" ? unnormed(delta, out, over) : late ? passed(delta, sum) : delta;
-      let b = back(W2, g);
-      if (!single) b = back(W1, passed(b, z));
-      if (early) b = passed(b, v);
-      if (norm === "pre") b = unnormed(b, v, root);
-      return mixed(1, g, scale, b);
-    };
-    return { out, derive };
+  /** A product by one matrix with several vectors at once, for which the matrix is read once; null stands for none. */
+  function together(multiply, W, vectors) {
+    const some = vectors.filter(Boolean), packed = new Float64Array(some.length * WIDTH);
+    some.forEach((v, k) => packed.set(v, k * WIDTH));
+    const out = multiply(W, packed, WIDTH);
+    let at = 0;
+    return vectors.map((v) => v && out.subarray(at, at += WIDTH));
   }
 
-  /** Mean squares of h^0 … h^d and, if asked for, of δ^0 … δ^d over that at the top. */
-  function measure({ seed, depth, scale }, kind, backward = false) {
-    const { input, top, blocks } = net(seed, depth), derivatives = [], M = [square(input)], delta = [square(top)];
-    for (let t = 0, h = input; t < depth; t++) {
-      const { out, derive } = block(h, blocks[t], scale, kind);
+  /** A block of each kind, with the same matrices: what each gives, and its derivatives. `early`: a ReLU before the first matrix;
+      `single`: one matrix; `late`: a ReLU after the addition; `norm`: none, pre or post. */
+  function block(hs, [W1, W2], scale, kinds) {
+    const enters = kinds.map(({ norm, early }, k) => {
+      const h = hs[k], root = Math.sqrt(square(h)), v = norm === "pre" ? divided(h, root) : h;
+      return { root, v, a: early ? relu(v) : v };
+    });
+    const zs = together(products, W1, enters.map(({ a }, k) => (kinds[k].single ? null : a)));
+    const fs = together(products, W2, enters.map(({ a }, k) => (zs[k] ? relu(zs[k]) : a)));
+    const leaves = kinds.map(({ norm, late }, k) => {
+      const sum = mixed(1, hs[k], scale, fs[k]), over = Math.sqrt(square(sum));
+      return { sum, over, out: norm === "post" ? divided(sum, over) : late ? relu(sum) : sum };
+    });
+    const derive = (deltas) => {
+      const gs = kinds.map(({ norm, late }, k) => (norm === "post" ? unnormed(deltas[k], leaves[k].out, leaves[k].over) : late ? passed(deltas[k], leaves[k].sum) : deltas[k]));
+      const seconds = together(backProducts, W2, gs), firsts = together(backProducts, W1, seconds.map((b, k) => zs[k] && passed(b, zs[k])));
+      return kinds.map(({ norm, early }, k) => {
+        let b = firsts[k] ?? seconds[k];
+        if (early) b = passed(b, enters[k].v);
+        if (norm === "pre") b = unnormed(b, enters[k].v, enters[k].root);
+        return mixed(1, gs[k], scale, b);
+      });
+    };
+    return { outs: leaves.map(({ out }) => out), derive };
+  }
+
+  let way = {}; // up through the blocks, as far as it was last gone: a depth below that is part of it
+  /** For each kind the mean squares of h^0 … h^d and, if asked for, of δ^0 … δ^d over that at the top. */
+  function measure({ seed, depth, scale }, kinds, backward = false) {
+    const { input, top, blocks } = net(seed, depth), key = JSON.stringify([seed, scale, kinds]), deltas = kinds.map(() => [square(top)]);
+    if (way.key !== key) way = { key, hs: kinds.map(() => input), Ms: kinds.map(() => [square(input)]), derivatives: [] };
+    const { Ms, derivatives } = way;
+    while (derivatives.length < depth) {
+      const { outs, derive } = block(way.hs, blocks[derivatives.length], scale, kinds);
       derivatives.push(derive);
-      M.push(square(h = out));
+      way.hs = outs;
+      outs.forEach((h, k) => Ms[k].push(square(h)));
     }
-    if (backward) for (let t = depth, g = top; t > 0; t--) delta.unshift(square(g = derivatives[t - 1](g)));
-    return { M, delta: delta.map((x) => x / square(top)) };
+    if (backward) for (let t = depth, gs = kinds.map(() => top); t > 0; t--) {
+      gs = derivatives[t - 1](gs);
+      gs.forEach((g, k) => deltas[k].unshift(square(g)));
+    }
+    return kinds.map((_, k) => ({ M: Ms[k].slice(0, depth + 1), delta: deltas[k].map((x) => x / square(top)) }));
   }
 
   /** What labs.transformer.residual_stream says, from M_0 on. */

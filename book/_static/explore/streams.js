@@ -13,8 +13,8 @@ explore.add((() => {
 
   function compute({ kinds, rule, depth, zeta, seed }) {
     const state = { depth, scale: zeta, seed }, names = kinds === "all" ? ["none", "pre", "post"] : ["pre", "post"];
-    const found = names.map((norm) => {
-      const { M, delta } = residual.measure(state, { norm }, true), theory = residual.predict(state, norm, GAIN, M[0]);
+    const measured = residual.measure(state, names.map((norm) => ({ norm })), true), found = names.map((norm, k) => {
+      const { M, delta } = measured[k], theory = residual.predict(state, norm, GAIN, M[0]);
       return [norm, { M, delta, theory, back: theory.map((m) => theory[depth] / m) }];
     });
     return { depth, zeta, bounds: rule === "root" ? bounds(residual.net(seed, 0).input) : null, curves: Object.fromEntries(found) };
