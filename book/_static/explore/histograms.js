@@ -44,27 +44,28 @@ explore.add((() => {
     return within / total;
   }
 
+  // To make arrays takes time: these serve each move.
+  const array = (size = INPUTS * WIDTH) => new Float64Array(size), zs = range(DEPTH).map(() => array()), hs = range(DEPTH).map(() => array());
+  const delta = array(), passed = array(), below = array(), above = array(), gradient = array(WIDTH * WIDTH);
   /** A row for each unit, in place of one for each input. */
-  function turned(values) {
-    const out = new Float64Array(values.length);
+  function turned(values, out) {
     for (let r = 0; r < INPUTS; r++) for (let i = 0; i < WIDTH; i++) out[i * INPUTS + r] = values[r * WIDTH + i];
     return out;
   }
 
   function compute({ sigma, seed }) {
-    const { x, top, W } = net(seed), scale = sigma / Math.sqrt(WIDTH), hs = [x], zs = [null];
-    for (const weights of W) {
-      const z = products(weights, hs.at(-1), WIDTH, scale), h = new Float64Array(z.length);
+    const { x, top, W } = net(seed), scale = sigma / Math.sqrt(WIDTH);
+    W.forEach((weights, t) => {
+      const z = products(weights, t ? hs[t - 1] : x, WIDTH, scale, zs[t]), h = hs[t];
       for (let k = 0; k < h.length; k++) h[k] = 1 / (1 + Math.exp(-z[k]));
-      zs.push(z);
-      hs.push(h);
-    }
+    });
+    delta.set(top);
     const layers = {};
-    for (let t = DEPTH, delta = top; t > 0; t--) {
-      const h = hs[t], z = zs[t], passed = new Float64Array(h.length);
+    for (let t = DEPTH; t > 0; t--) {
+      const h = hs[t - 1], z = zs[t - 1];
       for (let k = 0; k < h.length; k++) passed[k] = delta[k] * h[k] * (1 - h[k]);
       if (LAYERS.includes(t)) {
-        const gradient = products(turned(hs[t - 1]), turned(passed), INPUTS);
+        products(turned(t > 1 ? hs[t - 2] : x, below), turned(passed, above), INPUTS, 1, gradient);
         let saturated = 0;
         for (let k = 0; k < z.length; k++) if (Math.abs(z[k]) > 6) saturated++;
         layers[t] = {
@@ -72,8 +73,8 @@ explore.add((() => {
           saturated: saturated / z.length, between: between(h), rmsDelta: root(delta), rmsGradient: root(gradient),
         };
       }
-      delta = backProducts(W[t - 1], passed, WIDTH);
-      for (let k = 0; k < delta.length; k++) delta[k] *= scale;
+      for (let k = 0; k < passed.length; k++) passed[k] *= scale;
+      backProducts(W[t - 1], passed, WIDTH, delta);
     }
     return { sigma, net: () => net(seed), shares: LAYERS.map((t) => ({ t, ...layers[t] })) };
   }

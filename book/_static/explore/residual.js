@@ -20,77 +20,93 @@ const residual = (() => {
     return kept;
   }
 
-  function mixed(a, u, b, v) {
-    const out = new Float64Array(WIDTH);
-    for (let i = 0; i < WIDTH; i++) out[i] = a * u[i] + b * v[i];
-    return out;
+  // Vectors of several nets lie one after another in one array, for each matrix is then read once for all, and arrays take time to make.
+  const each = (kinds, work) => kinds.forEach((kind, k) => work(kind, k * WIDTH, (k + 1) * WIDTH));
+  /** The mean square of the vector that begins at `from`. */
+  function square(v, from = 0) {
+    let total = 0;
+    for (let i = from; i < from + WIDTH; i++) total += v[i] * v[i];
+    return total / WIDTH;
   }
-  function passed(g, z) {
-    const out = new Float64Array(WIDTH);
-    for (let i = 0; i < WIDTH; i++) if (z[i] > 0) out[i] = g[i];
-    return out;
-  }
-  const square = (v) => { let total = 0; for (const x of v) total += x * x; return total / WIDTH; };
-  const relu = (v) => passed(v, v), divided = (v, by) => mixed(1 / by, v, 0, v);
-  /** The derivative of the division by the root mean square: what y, its result, lets through. */
-  function unnormed(g, y, root) {
+  /** The derivative of the division by the root mean square, in place: what y, its result, lets through. */
+  function unnorm(g, y, root, from, to) {
     let along = 0;
-    for (let i = 0; i < WIDTH; i++) along += g[i] * y[i];
-    return mixed(1 / root, g, -along / WIDTH / root, y);
+    for (let i = from; i < to; i++) along += g[i] * y[i];
+    along /= WIDTH;
+    for (let i = from; i < to; i++) g[i] = (g[i] - along * y[i]) / root;
+  }
+  /** The derivative of a ReLU, in place, or the ReLU itself where g is z. */
+  function pass(g, z, from, to) {
+    for (let i = from; i < to; i++) if (!(z[i] > 0)) g[i] = 0;
   }
 
-  /** A product by one matrix with several vectors at once, for which the matrix is read once; null stands for none. */
-  function together(multiply, W, vectors) {
-    const some = vectors.filter(Boolean), packed = new Float64Array(some.length * WIDTH);
-    some.forEach((v, k) => packed.set(v, k * WIDTH));
-    const out = multiply(W, packed, WIDTH);
-    let at = 0;
-    return vectors.map((v) => v && out.subarray(at, at += WIDTH));
-  }
-
-  /** A block of each kind, with the same matrices: what each gives, and its derivatives. `early`: a ReLU before the first matrix;
-      `single`: one matrix; `late`: a ReLU after the addition; `norm`: none, pre or post. */
-  function block(hs, [W1, W2], scale, kinds) {
-    const enters = kinds.map(({ norm, early }, k) => {
-      const h = hs[k], root = Math.sqrt(square(h)), v = norm === "pre" ? divided(h, root) : h;
-      return { root, v, a: early ? relu(v) : v };
+  /** A block of each kind, with the same matrices: what they give, and their derivatives. `early`: a ReLU before the first matrix;
+      `single`: no first matrix; `late`: a ReLU after the addition; `norm`: none, pre or post. */
+  function block(h, [W1, W2], scale, kinds) {
+    const v = Float64Array.from(h), roots = [], overs = [];
+    each(kinds, ({ norm }, from, to) => {
+      roots.push(Math.sqrt(square(h, from)));
+      if (norm === "pre") for (let i = from; i < to; i++) v[i] /= roots.at(-1);
     });
-    const zs = together(products, W1, enters.map(({ a }, k) => (kinds[k].single ? null : a)));
-    const fs = together(products, W2, enters.map(({ a }, k) => (zs[k] ? relu(zs[k]) : a)));
-    const leaves = kinds.map(({ norm, late }, k) => {
-      const sum = mixed(1, hs[k], scale, fs[k]), over = Math.sqrt(square(sum));
-      return { sum, over, out: norm === "post" ? divided(sum, over) : late ? relu(sum) : sum };
+    const a = v.slice();
+    each(kinds, ({ early }, from, to) => { if (early) pass(a, a, from, to); });
+    const z = products(W1, a, WIDTH), y = z.slice();
+    each(kinds, ({ single }, from, to) => {
+      if (single) y.set(a.subarray(from, to), from);
+      else pass(y, y, from, to);
     });
-    const derive = (deltas) => {
-      const gs = kinds.map(({ norm, late }, k) => (norm === "post" ? unnormed(deltas[k], leaves[k].out, leaves[k].over) : late ? passed(deltas[k], leaves[k].sum) : deltas[k]));
-      const seconds = together(backProducts, W2, gs), firsts = together(backProducts, W1, seconds.map((b, k) => zs[k] && passed(b, zs[k])));
-      return kinds.map(({ norm, early }, k) => {
-        let b = firsts[k] ?? seconds[k];
-        if (early) b = passed(b, enters[k].v);
-        if (norm === "pre") b = unnormed(b, enters[k].v, enters[k].root);
-        return mixed(1, gs[k], scale, b);
+    const sum = products(W2, y, WIDTH, scale);
+    for (let i = 0; i < sum.length; i++) sum[i] += h[i];
+    const out = sum.slice();
+    each(kinds, ({ norm, late }, from, to) => {
+      overs.push(Math.sqrt(square(sum, from)));
+      if (norm === "post") for (let i = from; i < to; i++) out[i] /= overs.at(-1);
+      else if (late) pass(out, out, from, to);
+    });
+    const derive = (delta) => {
+      const g = delta.slice();
+      each(kinds, ({ norm, late }, from, to) => {
+        if (norm === "post") unnorm(g, out, overs[from / WIDTH], from, to);
+        else if (late) pass(g, sum, from, to);
       });
+      const second = backProducts(W2, g, WIDTH), middle = second.slice();
+      pass(middle, z, 0, z.length);
+      const b = backProducts(W1, middle, WIDTH);
+      each(kinds, ({ norm, early, single }, from, to) => {
+        if (single) b.set(second.subarray(from, to), from);
+        if (early) pass(b, v, from, to);
+        if (norm === "pre") unnorm(b, v, roots[from / WIDTH], from, to);
+      });
+      for (let i = 0; i < b.length; i++) b[i] = g[i] + scale * b[i];
+      return b;
     };
-    return { outs: leaves.map(({ out }) => out), derive };
+    return { out, derive };
+  }
+
+  /** A vector for each kind. */
+  function repeated(vector, kinds) {
+    const out = new Float64Array(kinds.length * WIDTH);
+    each(kinds, (_, from) => out.set(vector, from));
+    return out;
   }
 
   let way = {}; // up through the blocks, as far as it was last gone: a depth below that is part of it
   /** For each kind the mean squares of h^0 … h^d and, if asked for, of δ^0 … δ^d over that at the top. */
   function measure({ seed, depth, scale }, kinds, backward = false) {
     const { input, top, blocks } = net(seed, depth), key = JSON.stringify([seed, scale, kinds]), deltas = kinds.map(() => [square(top)]);
-    if (way.key !== key) way = { key, hs: kinds.map(() => input), Ms: kinds.map(() => [square(input)]), derivatives: [] };
+    if (way.key !== key) way = { key, h: repeated(input, kinds), Ms: kinds.map(() => [square(input)]), derivatives: [] };
     const { Ms, derivatives } = way;
     while (derivatives.length < depth) {
-      const { outs, derive } = block(way.hs, blocks[derivatives.length], scale, kinds);
+      const { out, derive } = block(way.h, blocks[derivatives.length], scale, kinds);
       derivatives.push(derive);
-      way.hs = outs;
-      outs.forEach((h, k) => Ms[k].push(square(h)));
+      way.h = out;
+      Ms.forEach((M, k) => M.push(square(out, k * WIDTH)));
     }
-    if (backward) for (let t = depth, gs = kinds.map(() => top); t > 0; t--) {
-      gs = derivatives[t - 1](gs);
-      gs.forEach((g, k) => deltas[k].unshift(square(g)));
+    if (backward) for (let t = depth, g = repeated(top, kinds); t > 0; t--) {
+      g = derivatives[t - 1](g);
+      deltas.forEach((delta, k) => delta.push(square(g, k * WIDTH)));
     }
-    return kinds.map((_, k) => ({ M: Ms[k].slice(0, depth + 1), delta: deltas[k].map((x) => x / square(top)) }));
+    return kinds.map((_, k) => ({ M: Ms[k].slice(0, depth + 1), delta: deltas[k].map((x) => x / square(top)).reverse() }));
   }
 
   /** What labs.transformer.residual_stream says, from M_0 on. */

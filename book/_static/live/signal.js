@@ -226,9 +226,9 @@ const liveSignal = (() => {
   // Four rows of a matrix with three vectors at a time: what is read is used often, and no sum waits for its last addition. A move
   // of a slider has one frame. Where fewer than three vectors are left, the last one is taken again.
 
-  /** The products of A's rows, a multiple of four, with B's, all of n numbers: a row for each of B. */
-  function products(A, B, n, scale = 1) {
-    const rows = A.length / n, last = B.length / n - 1, out = new Float64Array(rows * (last + 1));
+  /** The products of A's rows, a multiple of four, with B's, all of n numbers: a row for each of B, into `out`. */
+  function products(A, B, n, scale = 1, out = new Float64Array((A.length / n) * (B.length / n))) {
+    const rows = A.length / n, last = B.length / n - 1;
     for (let i = 0; i < rows; i += 4) {
       for (let r = 0; r <= last; r += 3) {
         const r1 = Math.min(r + 1, last), r2 = Math.min(r + 2, last);
@@ -249,8 +249,9 @@ const liveSignal = (() => {
   }
 
   /** The same with the columns of A, which is n × n, in place of its rows. */
-  function backProducts(A, B, n) {
-    const last = B.length / n - 1, out = new Float64Array(B.length);
+  function backProducts(A, B, n, out = new Float64Array(B.length)) {
+    const last = B.length / n - 1;
+    out.fill(0);
     for (let i = 0; i < n; i += 4) {
       for (let r = 0; r <= last; r += 3) {
         const q0 = r * n, q1 = Math.min(r + 1, last) * n, q2 = Math.min(r + 2, last) * n;
