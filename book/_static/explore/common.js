@@ -475,5 +475,5 @@ ${spec.more?.(id) ?? ""}${data ? `<script type="application/json" class="ex-data
     if (typeof document !== "undefined") document.querySelectorAll(`[data-explore=${spec.name}]`).forEach(mount);
   }
 
-  return { add, build, mounted, specs, preset, say, shown, superscript, tag, line, rect, dot, text, path, arrow, linear, log, step, multiples, power, decades, apart, clamp, sum, range };
+  return { add, build, mounted, specs, preset, say, shown, superscript, tag, line, rect, dot, text, path, tenth, arrow, linear, log, step, multiples, power, decades, apart, clamp, sum, range };
 })();

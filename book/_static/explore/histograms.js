@@ -2,7 +2,7 @@
 "use strict";
 
 explore.add((() => {
-  const { say, shown, superscript, line, rect, text, tag, range, clamp, sum } = explore, { normals, uniforms, products, backProducts } = liveSignal;
+  const { say, shown, superscript, text, tag, tenth, range, clamp, sum } = explore, { normals, uniforms, products, backProducts } = liveSignal;
   const WIDTH = 64, INPUTS = 32, DEPTH = 11, LAYERS = [1, 3, 5, 7, 9, 11], BINS = 30, POWERS = [-16, 4];
   let kept = { seed: NaN };
 
@@ -92,19 +92,20 @@ explore.add((() => {
       const x = left + c * (column + gap), kind = c < 2 ? "forward" : "backward";
       out += text(x + column / 2, 14, wide ? say(long) : short, { kind: "strong" });
       out += text(x + column / 2, 30, say(wide ? unit : brief), { "font-size": 11 });
+      let areas = "", axes = "", beyond = "", marks = "", notes = ""; // a path for all layers is drawn sooner than one for each
       shares.forEach((layer, k) => {
-        const bottom = top + row * (k + 1) - 4, most = Math.max(...layer[name]), full = row - 22;
-        const d = layer[name].map((n, j) => `V${(bottom - (full * n) / most).toFixed(1)}H${(x + (column * (j + 1)) / BINS).toFixed(1)}`).join("");
-        out += tag("path", { class: `ex-area-${kind}`, d: `M${x.toFixed(1)} ${bottom.toFixed(1)}${d}V${bottom.toFixed(1)}Z` }) + line(x, bottom, x + column, bottom, "axis");
-        if (name === "z") for (const edge of [-6, 6]) out += line(x + (column * (edge + 30)) / 60, bottom - full, x + (column * (edge + 30)) / 60, bottom, "mark");
-        if (name !== "h") for (const j of [0, BINS - 1]) { // what lies beyond the axis is piled up here
-          const at = (full * layer[name][j]) / most;
-          if (at) out += rect(x + (column * j) / BINS, bottom - at, column / BINS, at, "area-quiet");
-        }
+        const bottom = top + row * (k + 1) - 4, full = row - 22, by = full / Math.max(...layer[name]), end = x + column;
+        const edge = (j) => tenth(x + (column * j) / BINS), bar = (j) => `V${tenth(bottom - by * layer[name][j])}H${edge(j + 1)}`, closed = (from, bars) => `M${edge(from)} ${tenth(bottom)}${bars}V${tenth(bottom)}Z`;
+        areas += closed(0, range(BINS).map(bar).join(""));
+        axes += `M${tenth(x)} ${tenth(bottom)}H${tenth(end)}`;
+        if (name === "z") for (const at of [-6, 6]) marks += `M${edge((BINS * (at + 30)) / 60)} ${tenth(bottom - full)}V${tenth(bottom)}`;
+        if (name !== "h") for (const j of [0, BINS - 1]) beyond += closed(j, bar(j)); // what lies beyond the axis is piled up here
         const note = { z: percent(layer.saturated), h: percent(layer.between), delta: shown(layer.rmsDelta, 2), gradient: shown(layer.rmsGradient, 2) }[name];
-        out += text(x + column, bottom - full - 4, note, { anchor: "end", "font-size": 11 });
-        if (!c) out += text(0, bottom - 4, wide ? say("layer %1", layer.t) : layer.t, { anchor: "start" });
+        notes += text(end, bottom - full - 4, note, { anchor: "end", "font-size": 11 });
+        if (!c) notes += text(0, bottom - 4, wide ? say("layer %1", layer.t) : layer.t, { anchor: "start" });
       });
+      for (const [d, each] of [[areas, `area-${kind}`], [axes, "axis"], [marks, "mark"], [beyond, "area-quiet"]]) if (d) out += tag("path", { d, class: `ex-${each}` });
+      out += notes;
       out += text(x - 2, height - 6, from, { anchor: "start", "font-size": 11 }) + text(x + column + 2, height - 6, to, { anchor: "end", "font-size": 11 });
     });
     return out;

@@ -40,37 +40,35 @@ const residual = (() => {
     for (let i = from; i < to; i++) if (!(z[i] > 0)) g[i] = 0;
   }
 
-  /** A block of each kind, with the same matrices: what they give, and their derivatives. `early`: a ReLU before the first matrix;
-      `single`: no first matrix; `late`: a ReLU after the addition; `norm`: none, pre or post. */
+  /** A block of each kind, with the same matrices: what they give, and their derivatives, which use up what they are given. `early`: a
+      ReLU before the first matrix; `single`: no first matrix; `late`: a ReLU after the addition; `norm`: none, pre or post. */
   function block(h, [W1, W2], scale, kinds) {
-    const v = Float64Array.from(h), roots = [], overs = [];
+    const v = Float64Array.from(h), roots = [], copied = (array, is) => (kinds.some(is) ? array.slice() : array);
     each(kinds, ({ norm }, from, to) => {
       roots.push(Math.sqrt(square(h, from)));
       if (norm === "pre") for (let i = from; i < to; i++) v[i] /= roots.at(-1);
     });
-    const a = v.slice();
+    const a = copied(v, ({ early }) => early);
     each(kinds, ({ early }, from, to) => { if (early) pass(a, a, from, to); });
-    const z = products(W1, a, WIDTH), y = z.slice();
+    const y = products(W1, a, WIDTH);
     each(kinds, ({ single }, from, to) => {
       if (single) y.set(a.subarray(from, to), from);
       else pass(y, y, from, to);
     });
-    const sum = products(W2, y, WIDTH, scale);
-    for (let i = 0; i < sum.length; i++) sum[i] += h[i];
-    const out = sum.slice();
+    const out = products(W2, y, WIDTH, scale);
+    for (let i = 0; i < out.length; i++) out[i] += h[i];
+    const overs = kinds.map((_, k) => Math.sqrt(square(out, k * WIDTH)));
     each(kinds, ({ norm, late }, from, to) => {
-      overs.push(Math.sqrt(square(sum, from)));
-      if (norm === "post") for (let i = from; i < to; i++) out[i] /= overs.at(-1);
+      if (norm === "post") for (let i = from; i < to; i++) out[i] /= overs[from / WIDTH];
       else if (late) pass(out, out, from, to);
     });
-    const derive = (delta) => {
-      const g = delta.slice();
+    const derive = (g) => {
       each(kinds, ({ norm, late }, from, to) => {
         if (norm === "post") unnorm(g, out, overs[from / WIDTH], from, to);
-        else if (late) pass(g, sum, from, to);
+        else if (late) pass(g, out, from, to);
       });
-      const second = backProducts(W2, g, WIDTH), middle = second.slice();
-      pass(middle, z, 0, z.length);
+      const second = backProducts(W2, g, WIDTH), middle = copied(second, ({ single }) => single);
+      pass(middle, y, 0, y.length);
       const b = backProducts(W1, middle, WIDTH);
       each(kinds, ({ norm, early, single }, from, to) => {
         if (single) b.set(second.subarray(from, to), from);
