@@ -77,12 +77,13 @@ const explore = (() => {
     }
     return tag("path", { d, class: `ex-${kind}`, ...more });
   }
-  /** An arrow with a head of `size` pixels. */
-  function arrow(x1, y1, x2, y2, kind, size = 8) {
+  /** An arrow with a head of `size` pixels, which is open where it goes on. */
+  function arrow(x1, y1, x2, y2, kind, size = 8, open = false) {
     const length = Math.hypot(x2 - x1, y2 - y1), head = Math.min(size, length);
     if (!(length > 0.5)) return "";
     const [ux, uy] = [(x2 - x1) / length, (y2 - y1) / length], [bx, by] = [x2 - ux * head, y2 - uy * head];
     const side = (s) => `${(bx - s * uy * head * 0.45).toFixed(1)} ${(by + s * ux * head * 0.45).toFixed(1)}`;
+    if (open) return line(x1, y1, x2, y2, kind) + tag("path", { d: `M${side(1)}L${tenth(x2)} ${tenth(y2)}L${side(-1)}`, class: `ex-${kind}` });
     return line(x1, y1, bx, by, kind) + tag("path", { d: `M${x2.toFixed(1)} ${y2.toFixed(1)}L${side(1)}L${side(-1)}Z`, class: `ex-${kind} ex-head` });
   }
 
@@ -124,10 +125,27 @@ const explore = (() => {
     return at;
   }
 
-  /** Grid lines and labels of a vertical axis over powers of ten; where these are few, of 2 and 5 times them too. */
-  function decades(y, [low, high], left, right, least = 24) {
+  /** Whether a label between two places, on a base line, lies over one of some lines of points. */
+  const crossed = ([from, to], base, lines) => lines.some((points) => points.some((p, k) => {
+    const q = points[k + 1];
+    if (!p || !q) return false;
+    const [a, b] = p[0] < q[0] ? [p, q] : [q, p], height = (x) => a[1] + ((b[1] - a[1]) * clamp((x - a[0]) / (b[0] - a[0] || 1), 0, 1));
+    const ends = [height(from), height(to)];
+    return a[0] <= to && b[0] >= from && Math.max(...ends) > base - 14 && Math.min(...ends) < base + 6;
+  }));
+  /** The base line nearest to one, between two others, on which a label lies over no line. */
+  function clear(between, base, lines, [top, bottom]) {
+    for (let far = 0; far < bottom - top; far += 4) {
+      for (const at of [base + far, base - far]) if (at >= top && at <= bottom && !crossed(between, at, lines)) return at;
+    }
+    return base;
+  }
+
+  /** Grid lines and labels of a vertical axis over powers of ten; where these are few, of 2 and 5 times them too. The labels stand
+      before the lines, or `after` them. */
+  function decades(y, [low, high], left, right, least = 24, after = false) {
     const by = Math.max(1, step(Math.abs((least * (high - low)) / (y(10 ** high) - y(10 ** low))))), whole = multiples(low, high, by);
-    const tick = (value, words) => line(left, y(value), right, y(value)) + text(left - 6, y(value) + 4, words, { anchor: "end" });
+    const tick = (value, words) => line(left, y(value), right, y(value)) + text(after ? right + 6 : left - 6, y(value) + 4, words, { anchor: after ? "start" : "end" });
     const between = whole.length > 2 || by > 1 ? [] : multiples(Math.floor(low), high, 1).flatMap((k) => [2, 5].map((m) => m * 10 ** k)).filter((v) => v >= 10 ** low && v <= 10 ** high);
     return whole.map((k) => tick(10 ** k, between.length ? shown(10 ** k) : power(Math.round(k)))).join("") + between.map((v) => tick(v, shown(v))).join("");
   }
@@ -140,8 +158,12 @@ const explore = (() => {
   // { options: { value: label } }, field { } for text, seed { }, switch { } for a button that stays down: 0 or 1.
 
   const digits = (value) => Number(value.toPrecision(4));
-  /** A number as a field holds it: short, and read back exactly. */
-  const written = (x) => (typeof x !== "number" || x === 0 || (Math.abs(x) >= 1e-3 && Math.abs(x) < 1e6) ? String(x) : x.toExponential().replace("e+", "e"));
+  /** A number as a field shows it, which has room for seven digits. */
+  function written(x) {
+    if (typeof x !== "number") return String(x);
+    const short = Number(x.toPrecision(7));
+    return x === 0 || (Math.abs(x) >= 1e-3 && Math.abs(x) < 1e6) ? String(short) : short.toExponential().replace("e+", "e");
+  }
 
   function control(spec, id) {
     const { name, kind, value } = spec, label = say(spec.label), own = `${id}-${name}`, form = spec.above ? ` form="${id}-settings"` : "";
@@ -218,10 +240,12 @@ ${spec.more?.(id) ?? ""}${data ? `<script type="application/json" class="ex-data
     const number = typed === "" || Number.isNaN(Number(typed)) ? value : Number(typed);
     return clamp(whole || kind === "seed" ? Math.round(number) : number, low, high);
   }
+  /** What a field stands for: the number that was put in, if it still shows that. */
+  const exact = ({ value, dataset: { exact } }) => (exact && written(Number(exact)) === value ? exact : value);
   function read(form, controls) {
     return Object.fromEntries(controls.map((each) => {
       const { value, checked } = form.elements[each.name];
-      return [each.name, each.kind === "switch" ? Number(checked) : isNumber(each) ? used(each, value) : each.whole ? Number(value) : value];
+      return [each.name, each.kind === "switch" ? Number(checked) : isNumber(each) ? used(each, exact(form.elements[each.name])) : each.whole ? Number(value) : value];
     }));
   }
 
@@ -231,7 +255,8 @@ ${spec.more?.(id) ?? ""}${data ? `<script type="application/json" class="ex-data
       const { name, options } = each, value = state[name];
       if (options ? !(value in options) : isNumber(each) && (value === "" || !Number.isFinite(Number(value)))) continue;
       if (each.kind === "switch") form.elements[name].checked = Number(value) === 1;
-      else form.elements[name].value = written(isNumber(each) ? used(each, value) : value);
+      else if (isNumber(each)) form.elements[name].value = written(Number(form.elements[name].dataset.exact = used(each, value)));
+      else form.elements[name].value = written(value);
     }
   }
 
@@ -475,5 +500,5 @@ ${spec.more?.(id) ?? ""}${data ? `<script type="application/json" class="ex-data
     if (typeof document !== "undefined") document.querySelectorAll(`[data-explore=${spec.name}]`).forEach(mount);
   }
 
-  return { add, build, mounted, specs, preset, say, shown, superscript, tag, line, rect, dot, text, path, tenth, arrow, linear, log, step, multiples, power, decades, apart, clamp, sum, range };
+  return { add, build, mounted, specs, preset, say, shown, superscript, tag, line, rect, dot, text, path, tenth, arrow, linear, log, step, multiples, power, decades, apart, crossed, clear, clamp, sum, range };
 })();
