@@ -171,7 +171,7 @@ explore.add({ name: "culprit", of: (data) => {
       ...silent.map((patient) => [say("number %1: a fault without Inf and NaN", patient.split(" ")[0]), { patient }]),
     ],
     follow: ({ patient, suspect }) => ({ suspect: Math.min(suspect, arranged[patient].items.length) }),
-    lines: [6, 12], compute, draw, words,
+    lines: [6, 13], compute, draw, words,
     table: ({ patient, step, nodes, way, items, open }) => ({
       caption: say(open ? "Number %1 at step %2" : "Number %1 at step %2; the finder's chain is shown once your suspicion is right", called(patient).join(" "), step),
       head: ["number", "operation", "reads numbers", "entries", "NaN", "Inf", "0", "largest finite", ...(open ? ["place in the chain"] : [])],
