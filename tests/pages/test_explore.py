@@ -198,6 +198,49 @@ def test_keyboard_table_and_reset(browser, name):
 
 
 @pytest.mark.site
+def test_a_moved_drawing_is_what_a_new_one_would_be(browser, name):
+    """A move changes what differs; nothing of an earlier drawing is left."""
+    tab = open_page(browser, name, viewport={"width": 600, "height": 900})
+    moved, wrong = tab.evaluate("""() => {
+      const spec = explore.specs[one.name], svg = one.figure.querySelector(".ex-plot"), fresh = svg.children[0].cloneNode();
+      let moved = 0, wrong = 0, last = "";
+      const look = () => {
+        fresh.innerHTML = spec.draw(one.result(), { width: svg.clientWidth, height: svg.clientHeight });
+        moved += last !== fresh.innerHTML;
+        last = fresh.innerHTML;
+        wrong += svg.children[0].innerHTML !== last;
+      };
+      for (const [, some] of [...spec.presets, ["first", {}], ...spec.presets]) {
+        one.set({ ...explore.preset(spec), ...some });
+        look();
+        for (const { kind, name, low, high, log, whole } of spec.controls.filter(({ kind }) => kind === "slider")) {
+          for (const part of [1, 0, 0.4, 0.7]) {
+            const value = log ? low * (high / low) ** part : low + (high - low) * part;
+            one.set({ [name]: whole ? Math.round(value) : value });
+            look();
+          }
+        }
+      }
+      return [moved, wrong];
+    }""")
+    assert moved > 10 and wrong == 0
+    tab.close()
+
+
+@pytest.mark.site
+def test_a_field_shows_a_number_whole_and_stands_for_it_exactly(browser):
+    tab = open_page(browser, "activation")
+    tab.get_by_role("button", name="He’s scale").click()
+    field = tab.locator("input[name=w]")
+    assert field.input_value() == "1.414214" and tab.evaluate("one.state().w === Math.SQRT2")
+    assert field.evaluate("e => e.scrollWidth <= e.clientWidth")
+    field.fill("1.5")
+    field.press("Tab")
+    assert tab.evaluate("one.state().w") == 1.5
+    tab.close()
+
+
+@pytest.mark.site
 @pytest.mark.parametrize("touch", (False, True))
 def test_handles_can_be_dragged(browser, name, touch):
     """By a mouse and by a finger, whose page stays where it is."""
@@ -277,11 +320,17 @@ def test_the_preset_is_marked_and_a_field_says_what_is_used(browser, name):
 @pytest.mark.site
 @pytest.mark.parametrize("width", (375, 1280))
 def test_what_stands_below_the_words_rests(browser, name, width):
-    """The controls do not move under the pointer when a preset has another number of lines."""
+    """The controls do not move under the pointer when a preset, or a culprit's chain, has another number of lines."""
     tab, heights = open_page(browser, name, viewport={"width": width, "height": 900}), set()
     for preset in tab.locator("[data-preset]").all():
         preset.click()
         heights.add(tab.locator(".ex-words").evaluate("e => e.offsetHeight"))
+    for patient in explore.data(name) if name == "culprit" else ():
+        for suspect in (0, 99):
+            tab.evaluate("s => one.set(s)", {"patient": patient, "suspect": suspect, "chain": 1})
+            said = tab.locator(".ex-words")
+            heights.add(said.evaluate("e => e.offsetHeight"))
+            assert "chain" in said.inner_text() and "[" not in said.inner_text()  # no index into a tensor
     assert len(heights) == 1
     tab.close()
 

@@ -163,23 +163,30 @@ explore.add((() => {
 
   const REACH = 4;
   function compute({ formula, order, w, b }) {
-    let tree;
-    try { tree = parse(formula); } catch (error) { return { error: error.message, order, w, b }; }
-    const value = valueOf(tree), slope = (x) => seriesOf(tree, [x, 1])[1];
-    if (!range(17).every((k) => Number.isFinite(value(k - 8)))) return { error: say("it is not finite everywhere between −8 and 8"), order, w, b };
+    const found = meanField(formula, w, b);
+    if (found.error) return { ...found, order, w, b };
+    const { tree, value } = found;
     const coefficients = seriesOf(tree, range(order + 1).map((n) => (n === 1 ? 1 : 0)));
     const polynomial = (x) => coefficients.reduceRight((sum, c) => sum * x + c, 0);
-    const smooth = coefficients.every(Number.isFinite), q = fixedPoint(value, w, b), inside = clamp(q, 1e-30, 1e30);
+    return { ...found, order, w, b, coefficients, smooth: coefficients.every(Number.isFinite), remainder: [-1, 1].map((x) => value(x) - polynomial(x)), polynomial };
+  }
+  /** What does not depend on the order of the series. */
+  const meanField = liveSignal.remember((formula, w, b) => {
+    let tree;
+    try { tree = parse(formula); } catch (error) { return { error: error.message }; }
+    const value = valueOf(tree), slope = (x) => seriesOf(tree, [x, 1])[1];
+    if (!range(17).every((k) => Number.isFinite(value(k - 8)))) return { error: say("it is not finite everywhere between −8 and 8") };
+    const q = fixedPoint(value, w, b), inside = clamp(q, 1e-30, 1e30);
     const chi = w * w * meanSquare((x) => (x === 0 ? slope(1e-300) || 0 : slope(x)), inside);
     const depth = Math.abs(chi - 1) < ROUNDING ? Infinity : chi ? -1 / Math.log(chi) : 0;
     const seen = 1.2 * Math.max(q === Infinity ? 0 : q, w * w * meanSquare(value, 1) + b * b), top = seen > 4 && seen < 1e12 ? Math.ceil(seen / step(seen / 5)) * step(seen / 5) : 4;
     const qs = range(41).map((k) => (k * top) / 40), map = qs.map((q) => w * w * meanSquare(value, q) + b * b);
     const after = (q) => w * w * meanSquare(value, q) + b * b, leaves = q > 1e-9 && q < Infinity && after(1.001 * q) - after(0.999 * q) > 0.002001 * q;
     return {
-      order, w, b, coefficients, smooth, q, chi, depth, keeps: 1 / Math.sqrt(meanSquare(value, 1)), top, qs, map,
-      every: qs.every((q, k) => Math.abs(map[k] - q) < 1e-9 * top), leaves, remainder: [-1, 1].map((x) => value(x) - polynomial(x)), value, polynomial,
+      tree, value, q, chi, depth, keeps: 1 / Math.sqrt(meanSquare(value, 1)), top, qs, map,
+      every: qs.every((q, k) => Math.abs(map[k] - q) < 1e-9 * top), leaves,
     };
-  }
+  });
 
   // ---- Drawing -------------------------------------------------------------------------------------------------------
 

@@ -12,8 +12,9 @@ explore.add((() => {
   const LARGEST = 65504 ** 2, SERIES = ["series-1", "series-3", "series-2", "series-4", "strong-line"];
 
   function compute({ depth, scale, seed }) {
-    const curves = Object.fromEntries(Object.entries(BLOCKS).map(([name, [, kind, gain]]) => {
-      const { M } = residual.measure({ depth, scale, seed }, kind);
+    const measured = residual.measure({ depth, scale, seed }, Object.values(BLOCKS).map(([, kind]) => kind));
+    const curves = Object.fromEntries(Object.entries(BLOCKS).map(([name, [, kind, gain]], k) => {
+      const { M } = measured[k];
       const theory = gain && residual.predict({ depth, scale }, kind.norm ?? "none", gain, M[0]);
       return [name, { M, theory, factor: (M[depth] / M[0]) ** (1 / depth), expected: gain && 1 + scale ** 2 * gain }];
     }));

@@ -29,7 +29,7 @@ explore.add((() => {
   function draw({ a, w, g, norm, steps }, size) {
     const { side, scale, cx, cy, left, top } = frame(size), at = ([x, y]) => [cx + scale * x, cy - scale * y];
     const id = "ex-clipping-frame", box = { x: 4, y: 4, width: side, height: side };
-    let inside = "";
+    let inside = "", outside = false;
     for (const level of [0.25, 1, 2.25, 4, 6.25, 9, 16, 36, 64, 121, 225, 400]) { // half of it is the loss
       inside += tag("ellipse", { cx, cy, rx: scale * Math.sqrt(level / a), ry: scale * Math.sqrt(level), class: "ex-contour" });
     }
@@ -37,7 +37,11 @@ explore.add((() => {
     inside += line(...from, ...step(unit), "mark");
     for (const name of ["unit", "standardised", "value", "norm"]) { // where two are the same, the narrower lies in the wider
       const { v } = steps[name], k = Object.keys(steps).indexOf(name);
-      if (v.every(Number.isFinite)) inside += arrow(...from, ...step(v), `series-${k + 1}${{ unit: " ex-wide", standardised: " ex-broad" }[name] ?? ""}`, { unit: 18, standardised: 14 }[name] ?? 10);
+      if (!v.every(Number.isFinite)) continue;
+      const to = step(v), part = clamp(Math.min(...[0, 1].map((i) => (to[i] === from[i] ? 1 : ((to[i] > from[i] ? side : 8) - from[i]) / (to[i] - from[i])))), 0, 1);
+      const end = from.map((at, i) => at + part * (to[i] - at)), kind = `series-${k + 1}${{ unit: " ex-wide", standardised: " ex-broad" }[name] ?? ""}`;
+      inside += arrow(...from, ...end, kind, { unit: 18, standardised: 14 }[name] ?? 10, part < 1);
+      outside ||= part < 1;
     }
     let rows = "";
     Object.entries(steps).forEach(([name, { v, length, angle }], k) => {
@@ -51,7 +55,7 @@ explore.add((() => {
     return tag("clipPath", { id }, tag("rect", box)) + tag("rect", { ...box, class: "ex-ring" }) +
       line(4, cy, 4 + side, cy) + line(cx, 4, cx, 4 + side) + tag("g", { "clip-path": `url(#${id})` }, inside) +
       dot(cx, cy, 3, "forward-dot") + text(cx + 6, cy + 16, say("minimum"), { anchor: "start" }) +
-      text(side, cy - 5, "*w*_1_", { anchor: "end" }) + text(cx + 6, 20, "*w*_2_", { anchor: "start" }) + rows;
+      text(side, cy - 5, "*w*_1_", { anchor: "end" }) + text(cx + 6, 20, "*w*_2_", { anchor: "start" }) + (outside ? text(10, w[1] < 0 ? 20 : side - 4, say("open head: goes on outside"), { anchor: "start" }) : "") + rows;
   }
 
   function words({ g, steps, threshold, entry }) {

@@ -48,8 +48,14 @@ const explore = (() => {
 
   // ---- Drawing: everything is text, so that the build can draw too -------------------------------------------------
 
-  const tag = (name, attributes, inner = "") =>
-    `<${name}${Object.entries(attributes).map(([key, value]) => ` ${key}="${typeof value === "number" ? +value.toFixed(2) : value}"`).join("")}>${inner}</${name}>`;
+  function tag(name, attributes, inner = "") {
+    let out = `<${name}`;
+    for (const key in attributes) {
+      const value = attributes[key];
+      out += ` ${key}="${typeof value === "number" ? Math.round(value * 100) / 100 : value}"`;
+    }
+    return `${out}>${inner}</${name}>`;
+  }
   const line = (x1, y1, x2, y2, kind = "grid") => tag("line", { x1, y1, x2, y2, class: `ex-${kind}` });
   const rect = (x, y, width, height, kind, more = {}) =>
     tag("rect", { x: Math.min(x, x + width), y: Math.min(y, y + height), width: Math.abs(width), height: Math.abs(height), class: `ex-${kind}`, ...more });
@@ -60,22 +66,24 @@ const explore = (() => {
   const marked = (words) => escaped(words)
     .replace(/\*([^*\s]+)\*/g, '<tspan class="ex-math">$1</tspan>')
     .replace(/_([^_]+)_/g, '<tspan dy="3" class="ex-sub">$1</tspan><tspan dy="-3">\u200b</tspan>');
+  const tenth = (x) => Math.round(x * 10) / 10;
   /** A line through points; it is broken where a point is null or not finite. */
   function path(points, kind, more = {}) {
     let d = "", pen = "M";
     for (const point of points) {
       const drawable = point && Number.isFinite(point[0]) && Number.isFinite(point[1]);
-      if (drawable) d += `${pen}${point[0].toFixed(1)} ${point[1].toFixed(1)}`;
+      if (drawable) d += `${pen}${tenth(point[0])} ${tenth(point[1])}`;
       pen = drawable ? "L" : "M";
     }
     return tag("path", { d, class: `ex-${kind}`, ...more });
   }
-  /** An arrow with a head of `size` pixels. */
-  function arrow(x1, y1, x2, y2, kind, size = 8) {
+  /** An arrow with a head of `size` pixels, which is open where it goes on. */
+  function arrow(x1, y1, x2, y2, kind, size = 8, open = false) {
     const length = Math.hypot(x2 - x1, y2 - y1), head = Math.min(size, length);
     if (!(length > 0.5)) return "";
     const [ux, uy] = [(x2 - x1) / length, (y2 - y1) / length], [bx, by] = [x2 - ux * head, y2 - uy * head];
     const side = (s) => `${(bx - s * uy * head * 0.45).toFixed(1)} ${(by + s * ux * head * 0.45).toFixed(1)}`;
+    if (open) return line(x1, y1, x2, y2, kind) + tag("path", { d: `M${side(1)}L${tenth(x2)} ${tenth(y2)}L${side(-1)}`, class: `ex-${kind}` });
     return line(x1, y1, bx, by, kind) + tag("path", { d: `M${x2.toFixed(1)} ${y2.toFixed(1)}L${side(1)}L${side(-1)}Z`, class: `ex-${kind} ex-head` });
   }
 
@@ -117,10 +125,27 @@ const explore = (() => {
     return at;
   }
 
-  /** Grid lines and labels of a vertical axis over powers of ten; where these are few, of 2 and 5 times them too. */
-  function decades(y, [low, high], left, right, least = 24) {
+  /** Whether a label between two places, on a base line, lies over one of some lines of points. */
+  const crossed = ([from, to], base, lines) => lines.some((points) => points.some((p, k) => {
+    const q = points[k + 1];
+    if (!p || !q) return false;
+    const [a, b] = p[0] < q[0] ? [p, q] : [q, p], height = (x) => a[1] + ((b[1] - a[1]) * clamp((x - a[0]) / (b[0] - a[0] || 1), 0, 1));
+    const ends = [height(from), height(to)];
+    return a[0] <= to && b[0] >= from && Math.max(...ends) > base - 14 && Math.min(...ends) < base + 6;
+  }));
+  /** The base line nearest to one, between two others, on which a label lies over no line. */
+  function clear(between, base, lines, [top, bottom]) {
+    for (let far = 0; far < bottom - top; far += 4) {
+      for (const at of [base + far, base - far]) if (at >= top && at <= bottom && !crossed(between, at, lines)) return at;
+    }
+    return base;
+  }
+
+  /** Grid lines and labels of a vertical axis over powers of ten; where these are few, of 2 and 5 times them too. The labels stand
+      before the lines, or `after` them. */
+  function decades(y, [low, high], left, right, least = 24, after = false) {
     const by = Math.max(1, step(Math.abs((least * (high - low)) / (y(10 ** high) - y(10 ** low))))), whole = multiples(low, high, by);
-    const tick = (value, words) => line(left, y(value), right, y(value)) + text(left - 6, y(value) + 4, words, { anchor: "end" });
+    const tick = (value, words) => line(left, y(value), right, y(value)) + text(after ? right + 6 : left - 6, y(value) + 4, words, { anchor: after ? "start" : "end" });
     const between = whole.length > 2 || by > 1 ? [] : multiples(Math.floor(low), high, 1).flatMap((k) => [2, 5].map((m) => m * 10 ** k)).filter((v) => v >= 10 ** low && v <= 10 ** high);
     return whole.map((k) => tick(10 ** k, between.length ? shown(10 ** k) : power(Math.round(k)))).join("") + between.map((v) => tick(v, shown(v))).join("");
   }
@@ -133,8 +158,12 @@ const explore = (() => {
   // { options: { value: label } }, field { } for text, seed { }, switch { } for a button that stays down: 0 or 1.
 
   const digits = (value) => Number(value.toPrecision(4));
-  /** A number as a field holds it: short, and read back exactly. */
-  const written = (x) => (typeof x !== "number" || x === 0 || (Math.abs(x) >= 1e-3 && Math.abs(x) < 1e6) ? String(x) : x.toExponential().replace("e+", "e"));
+  /** A number as a field shows it, which has room for seven digits. */
+  function written(x) {
+    if (typeof x !== "number") return String(x);
+    const short = Number(x.toPrecision(7));
+    return x === 0 || (Math.abs(x) >= 1e-3 && Math.abs(x) < 1e6) ? String(short) : short.toExponential().replace("e+", "e");
+  }
 
   function control(spec, id) {
     const { name, kind, value } = spec, label = say(spec.label), own = `${id}-${name}`, form = spec.above ? ` form="${id}-settings"` : "";
@@ -211,10 +240,12 @@ ${spec.more?.(id) ?? ""}${data ? `<script type="application/json" class="ex-data
     const number = typed === "" || Number.isNaN(Number(typed)) ? value : Number(typed);
     return clamp(whole || kind === "seed" ? Math.round(number) : number, low, high);
   }
+  /** What a field stands for: the number that was put in, if it still shows that. */
+  const exact = ({ value, dataset: { exact } }) => (exact && written(Number(exact)) === value ? exact : value);
   function read(form, controls) {
     return Object.fromEntries(controls.map((each) => {
       const { value, checked } = form.elements[each.name];
-      return [each.name, each.kind === "switch" ? Number(checked) : isNumber(each) ? used(each, value) : each.whole ? Number(value) : value];
+      return [each.name, each.kind === "switch" ? Number(checked) : isNumber(each) ? used(each, exact(form.elements[each.name])) : each.whole ? Number(value) : value];
     }));
   }
 
@@ -224,7 +255,8 @@ ${spec.more?.(id) ?? ""}${data ? `<script type="application/json" class="ex-data
       const { name, options } = each, value = state[name];
       if (options ? !(value in options) : isNumber(each) && (value === "" || !Number.isFinite(Number(value)))) continue;
       if (each.kind === "switch") form.elements[name].checked = Number(value) === 1;
-      else form.elements[name].value = written(isNumber(each) ? used(each, value) : value);
+      else if (isNumber(each)) form.elements[name].value = written(Number(form.elements[name].dataset.exact = used(each, value)));
+      else form.elements[name].value = written(value);
     }
   }
 
@@ -233,7 +265,65 @@ ${spec.more?.(id) ?? ""}${data ? `<script type="application/json" class="ex-data
     return name === id && query ? Object.fromEntries(new URLSearchParams(query)) : null;
   }
 
+  // ---- A drawing on a page -------------------------------------------------------------------------------------
+  // What a move leaves as it was stays, and of the rest what differs is put in: to make elements anew takes a browser longer.
+
+  const kept = new WeakMap(); // of each group, what was drawn in it
+  const parsed = (attributes) => [...attributes.matchAll(/ ([\w-]+)="([^"]*)"/g)];
+
+  /** The elements of SVG text, those within a group unread. */
+  const pieces = (svg) => Array.from(svg.matchAll(/<(\w+)([^>]*)>(.*?)<\/\1>/g), ([whole, name, attributes, inner]) => ({ whole, name, attributes, inner }));
+
+  /** Makes an element another of its name, if it has the same attributes; else says false. */
+  function exchange(old, piece) {
+    const { element } = old;
+    if (old.attributes !== piece.attributes) {
+      const [before, after] = [parsed(old.attributes), parsed(piece.attributes)];
+      if (before.length !== after.length || before.some(([, key], k) => key !== after[k][1])) return false;
+      after.forEach(([, key, value], k) => { if (value !== before[k][2]) element.setAttribute(key, value); });
+    }
+    if (old.inner !== piece.inner) {
+      if (piece.name === "g") redraw(element, piece.inner);
+      else if (!old.inner || /^$|[<&]/.test(piece.inner) || old.inner.includes("<")) element.innerHTML = piece.inner;
+      else element.firstChild.data = piece.inner;
+    }
+    piece.element = element;
+    return true;
+  }
+
+  /** Draws SVG text in a group. */
+  function redraw(group, svg) {
+    const old = kept.get(group) ?? [], now = pieces(svg), fewer = Math.min(old.length, now.length);
+    let first = 0, last = 0;
+    while (first < fewer && old[first].name === now[first].name) first++;
+    while (last < fewer - first && old.at(-1 - last).name === now.at(-1 - last).name) last++;
+    const made = [], next = old[old.length - last]?.element ?? null;
+    now.forEach((piece, k) => {
+      const before = old[k < first ? k : k >= now.length - last ? k - now.length + old.length : -1];
+      if (before?.whole === piece.whole) piece.element = before.element;
+      else if (!before || !exchange(before, piece)) made.push([piece, before]);
+    });
+    if (!old.length) group.textContent = "";
+    for (const { element } of old.slice(first, old.length - last)) element.remove();
+    if (made.length) {
+      const spare = group.cloneNode(false);
+      spare.innerHTML = made.map(([{ whole }]) => whole).join("");
+      [...spare.children].forEach((element, k) => {
+        const [piece, before] = made[k];
+        piece.element = element;
+        if (before) before.element.replaceWith(element);
+        else group.insertBefore(element, next);
+      });
+    }
+    kept.set(group, now);
+  }
+
   // ---- An explorable on a page ---------------------------------------------------------------------------------
+
+  /** Sets an attribute, if that changes it. */
+  function put(element, name, value) {
+    if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
+  }
 
   function mount(figure) {
     const find = (selector) => figure.querySelector(selector), spec = ready(figure.dataset.explore, JSON.parse(find(".ex-data")?.textContent ?? "null")), { controls } = spec;
@@ -242,12 +332,12 @@ ${spec.more?.(id) ?? ""}${data ? `<script type="application/json" class="ex-data
 
     function paint() {
       if (!size.width) return; // out of sight
-      drawing.innerHTML = spec.draw(result, size);
+      redraw(drawing, spec.draw(result, size));
       handles = spec.handles?.(result, size) ?? [];
       while (knobs.children.length > handles.length) knobs.lastChild.remove();
       handles.forEach(({ x, y }, k) => {
         const knob = knobs.children[k] ?? knobs.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "circle"));
-        for (const [key, value] of Object.entries({ cx: x.toFixed(1), cy: y.toFixed(1), r: 8, class: "ex-handle" })) knob.setAttribute(key, value);
+        for (const [key, value] of Object.entries({ cx: tenth(x), cy: tenth(y), r: 8, class: "ex-handle" })) put(knob, key, value);
       });
     }
 
@@ -268,9 +358,9 @@ ${spec.more?.(id) ?? ""}${data ? `<script type="application/json" class="ex-data
         const { name, log: logarithmic, spoken = "%1", chosen, most } = controls.find(({ name }) => name === slider.dataset.for), value = state[name];
         if (most) slider.max = form.elements[name].max = most(result);
         slider.value = logarithmic ? Math.log10(value) : value;
-        slider.setAttribute("aria-valuetext", chosen ? chosen(result, value) : say(spoken, shown(value)));
+        put(slider, "aria-valuetext", chosen ? chosen(result, value) : say(spoken, shown(value)));
       }
-      for (const button of figure.querySelectorAll("[data-preset]")) button.setAttribute("aria-pressed", isPreset(spec, spec.presets[button.dataset.preset], state));
+      for (const button of figure.querySelectorAll("[data-preset]")) put(button, "aria-pressed", isPreset(spec, spec.presets[button.dataset.preset], state));
       find(".ex-words").textContent = spec.words(result);
       paint();
     }
@@ -410,5 +500,5 @@ ${spec.more?.(id) ?? ""}${data ? `<script type="application/json" class="ex-data
     if (typeof document !== "undefined") document.querySelectorAll(`[data-explore=${spec.name}]`).forEach(mount);
   }
 
-  return { add, build, mounted, specs, preset, say, shown, superscript, tag, line, rect, dot, text, path, arrow, linear, log, step, multiples, power, decades, apart, clamp, sum, range };
+  return { add, build, mounted, specs, preset, say, shown, superscript, tag, line, rect, dot, text, path, tenth, arrow, linear, log, step, multiples, power, decades, apart, crossed, clear, clamp, sum, range };
 })();

@@ -69,7 +69,8 @@ explore.add({ name: "culprit", of: (data) => {
   function report({ message, messages }) {
     const told = globalThis.bookWords ? messages.zh.replace(/（\d+个[^）]*）/, "").replace("，模型里一起坏的还有0个", "")
       : message.replace(/ \(\d+ (?:NaN|of)[^)]*\)/, "").replace(", and 0 others of the model", "");
-    return told.replace(/\^(-\d+)/g, (_, power) => superscript(power));
+    return told.replace(/[,，] ?\[[\d, ]+\](?=[:：])/, "") // where in a tensor, is the chapter's matter
+      .replace(/\^(-\d+)/g, (_, power) => superscript(power));
   }
 
   function frame({ width }, { items }) {
@@ -170,7 +171,7 @@ explore.add({ name: "culprit", of: (data) => {
       ...silent.map((patient) => [say("number %1: a fault without Inf and NaN", patient.split(" ")[0]), { patient }]),
     ],
     follow: ({ patient, suspect }) => ({ suspect: Math.min(suspect, arranged[patient].items.length) }),
-    lines: [4, 7], compute, draw, words,
+    lines: [6, 13], compute, draw, words,
     table: ({ patient, step, nodes, way, items, open }) => ({
       caption: say(open ? "Number %1 at step %2" : "Number %1 at step %2; the finder's chain is shown once your suspicion is right", called(patient).join(" "), step),
       head: ["number", "operation", "reads numbers", "entries", "NaN", "Inf", "0", "largest finite", ...(open ? ["place in the chain"] : [])],

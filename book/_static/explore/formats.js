@@ -2,8 +2,8 @@
 "use strict";
 
 explore.add((() => {
-  const { say, shown, tag, line, rect, dot, text, path, arrow, linear, log, step, multiples, power, decades, clamp, range } = explore;
-  const { FORMATS, roundAll } = liveSignal;
+  const { say, shown, tag, line, rect, dot, text, path, arrow, linear, log, step, multiples, power, decades, crossed, clear, clamp, range } = explore;
+  const { FORMATS, roundAll, remember } = liveSignal;
   const NAMES = ["fp32", "bf16", "fp16", "e5m2", "e4m3"], WHOLE = [1e-48, 1e41], cell = new Float64Array(1);
 
   function round(value, format) {
@@ -23,18 +23,22 @@ explore.add((() => {
     return { last: value, from: at - 1 };
   }
 
-  function compute({ number, decades, format, factor, steps }) {
-    const landed = Object.fromEntries(NAMES.map((name) => {
-      const f = FORMATS[name], value = cast(number, f);
-      return [name, { value, error: value / number - 1, kind: classify(number, value, f) }];
-    }));
+  const multiplied = remember((format, factor, steps) => {
     const f = FORMATS[format], r = cast(factor, f), product = [1], once = [1], exact = [1];
     for (const k of range(steps)) {
       product.push(cast(product[k] * r, f));
       exact.push(factor ** (k + 1));
       once.push(cast(factor ** (k + 1), f));
     }
-    return { number, decades, format, factor, steps, landed, product, once, exact, end: follow(factor, f) };
+    return { product, once, exact, end: follow(factor, f) };
+  });
+
+  function compute({ number, decades, format, factor, steps }) {
+    const landed = Object.fromEntries(NAMES.map((name) => {
+      const f = FORMATS[name], value = cast(number, f);
+      return [name, { value, error: value / number - 1, kind: classify(number, value, f) }];
+    }));
+    return { number, decades, format, factor, steps, landed, ...multiplied(format, factor, steps) };
   }
 
   const frame = ({ width, height }) => ({ left: 44, right: width - 12, rows: 26, row: 38, axis: 26 + 5 * 38, top: 286, bottom: height - 34 });
@@ -58,7 +62,7 @@ explore.add((() => {
 
   function drawLine(result, size) {
     const { left, right, rows, row, axis } = frame(size), x = place(result, size), [low, high] = [x.back(left), x.back(right)];
-    let out = "";
+    let out = line(x(result.number), rows - 4, x(result.number), axis, "mark"); // under the texts
     NAMES.forEach((name, k) => {
       const f = FORMATS[name], y = rows + row * k + 14, height = 15, chosen = name === result.format;
       const piece = (from, to, kind) => (to > from ? rect(x(from), y, x(to) - x(from), height, kind) : "");
@@ -66,7 +70,8 @@ explore.add((() => {
       if (each) {
         const start = Math.max(low, f.smallestSubnormal), end = Math.min(high, f.max);
         out += end > start ? line(x(start), y + height, x(end), y + height, "axis") : "";
-        for (const v of each) out += line(x(v), y, x(v), y + height, v < f.smallestNormal ? "tick ex-pale" : "tick");
+        const ticks = (values, kind) => path(values.flatMap((v) => [[x(v), y], [x(v), y + height], null]), kind);
+        out += ticks(each.filter((v) => v < f.smallestNormal), "tick ex-pale") + ticks(each.filter((v) => v >= f.smallestNormal), "tick");
       } else {
         out += piece(Math.max(low, f.smallestSubnormal), Math.min(high, f.smallestNormal), "bar ex-pale");
         out += piece(Math.max(low, f.smallestNormal), Math.min(high, f.max), "bar");
@@ -79,7 +84,6 @@ explore.add((() => {
       else if (value === 0) out += arrow(left - 4, y + height / 2, left - 24, y + height / 2, "backward-line");
       else if (value === Infinity) out += text(right + 1, y + height / 2 + 4, "∞", { anchor: "start", kind: "backward-text" });
     });
-    out += line(x(result.number), rows - 4, x(result.number), axis, "mark");
     if (x.back(right) / x.back(left) > 30) {
       const ends = [Math.log10(low), Math.log10(high)], by = Math.max(1, step((46 * (ends[1] - ends[0])) / (right - left)));
       for (const k of multiples(...ends, by)) out += line(x(10 ** k), axis, x(10 ** k), axis + 4, "axis") + text(x(10 ** k), axis + 17, power(Math.round(k)));
@@ -96,27 +100,31 @@ explore.add((() => {
   function drawProduct({ format, factor, steps, product, once, exact }, size) {
     const { left, right, top, bottom } = frame(size), f = FORMATS[format];
     const ends = [Math.floor(Math.log10(f.smallestSubnormal)) - 2, Math.ceil(Math.log10(f.max)) + 1];
-    /** What a grey band means, where it has room for that. */
-    const band = (from, to, kind, words) => rect(left, from, right - left, to - from, kind) + (to - from < 11 ? "" : text(left + 6, (from + to) / 2 + 4, words, { anchor: "start" }));
     const x = linear([0, steps], [left, right]), y = log(ends.map((k) => 10 ** k), [bottom, top]);
     const inside = (v, k) => (v > 0 && v < Infinity && v >= 10 ** ends[0] && v <= 10 ** ends[1] ? [x(k), y(v)] : null);
+    const lines = [exact, product, once].map((values) => values.map(inside));
+    /** What a grey band means, where it has room for that: at the left, or at the right if a line is but there. */
+    const band = (from, to, kind, words) => {
+      const base = (from + to) / 2 + 4, long = 12 + 7 * words.length, there = crossed([left, left + long], base, lines) && !crossed([right - long, right], base, lines);
+      return rect(left, from, right - left, to - from, kind) + (to - from < 11 ? "" : text(there ? right - 6 : left + 6, base, words, { anchor: there ? "end" : "start" }));
+    };
     let out = text(4, top - 12, say("product of factors %1 in %2 (log scale)", shown(factor), format), { anchor: "start" });
     out += decades(y, ends, left, right, 30) + band(y(f.smallestNormal), y(f.smallestSubnormal), "wash", say("subnormal"));
     out += band(top, y(f.max), "hatch", say("beyond the largest number")) + band(y(f.smallestSubnormal / 2), bottom, "hatch", say("rounds to 0"));
     for (const k of multiples(0, steps, Math.max(1, step((50 * steps) / (right - left))))) out += text(x(k), bottom + 16, k);
     out += text(right, bottom + 31, say("number of factors *k*"), { anchor: "end" });
-    out += path(exact.map(inside), "theory");
-    out += path(product.map(inside), "backward-line");
+    out += path(lines[0], "theory") + path(lines[1], "backward-line");
     const each = Math.ceil(steps / 120);
-    once.forEach((v, k) => {
+    out += path(once.flatMap((v, k) => {
       const at = k % each === 0 && inside(v, k);
-      if (at) out += dot(...at, 2, "forward-dot");
-    });
+      return at ? [at, at, null] : [];
+    }), "forward-dots");
     const broke = product.findIndex((v) => v === Infinity || v === 0);
     if (broke > 0) { // beside its line, and clear of the bands
       const room = x(broke) + 110 < right;
       out += line(x(broke), top, x(broke), bottom, "mark");
-      out += text(x(broke) + (room ? 6 : -6), top + 48, say("%1 at step %2", product[broke] ? "Inf" : "0", broke), { anchor: room ? "start" : "end", kind: "backward-text" });
+      const said = say("%1 at step %2", product[broke] ? "Inf" : "0", broke), at = x(broke) + (room ? 6 : -6), long = 7.2 * said.length;
+      out += text(at, clear(room ? [at, at + long] : [at - long, at], top + 48, lines, [top + 48, bottom - 48]), said, { anchor: room ? "start" : "end", kind: "backward-text" });
     }
     return out;
   }

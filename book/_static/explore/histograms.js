@@ -2,7 +2,7 @@
 "use strict";
 
 explore.add((() => {
-  const { say, shown, superscript, line, rect, text, tag, range, clamp, sum } = explore, { normals, uniforms } = liveSignal;
+  const { say, shown, superscript, text, tag, tenth, range, clamp, sum } = explore, { normals, uniforms, products, backProducts } = liveSignal;
   const WIDTH = 64, INPUTS = 32, DEPTH = 11, LAYERS = [1, 3, 5, 7, 9, 11], BINS = 30, POWERS = [-16, 4];
   let kept = { seed: NaN };
 
@@ -13,13 +13,23 @@ explore.add((() => {
     return kept;
   }
 
-  function counts(values, [low, high], of = (v) => v) {
+  /** How many values lie in each bin; what lies beyond is in the last one. */
+  function counts(values, low, high) {
     const found = new Array(BINS).fill(0), scale = BINS / (high - low);
-    for (const v of values) found[clamp(Math.floor((of(v) - low) * scale), 0, BINS - 1)]++; // what lies beyond is in the last bin
+    for (let k = 0; k < values.length; k++) found[clamp(Math.floor((values[k] - low) * scale), 0, BINS - 1)]++;
     return found;
   }
-  const magnitude = (v) => (v === 0 ? -Infinity : Math.log10(Math.abs(v)));
-  const root = (values) => { let total = 0; for (const v of values) total += v * v; return Math.sqrt(total / values.length); };
+  // Bins of magnitudes: a factor of 2 crosses one edge at most, so the exponent of a float64 says the bin, or the one below it.
+  const EDGES = range(BINS).map((k) => (k ? 10 ** (POWERS[0] + ((POWERS[1] - POWERS[0]) * k) / BINS) : 0)), BIN = Uint8Array.from(range(2048), (e) => EDGES.findLastIndex((edge) => edge <= 2 ** (e - 1023)));
+  function magnitudes(values) {
+    const found = new Array(BINS).fill(0), halves = new Uint32Array(values.buffer);
+    for (let k = 0; k < values.length; k++) {
+      const bin = BIN[(halves[2 * k + 1] >>> 20) & 0x7ff];
+      found[Math.abs(values[k]) >= EDGES[bin + 1] ? bin + 1 : bin]++;
+    }
+    return found;
+  }
+  const root = (values) => { let total = 0; for (let k = 0; k < values.length; k++) total += values[k] * values[k]; return Math.sqrt(total / values.length); };
 
   /** Of the variance of h over units and inputs, the share that is between inputs; it is 0 where all inputs give the same h. */
   function between(h) {
@@ -34,37 +44,37 @@ explore.add((() => {
     return within / total;
   }
 
+  // To make arrays takes time: these serve each move.
+  const array = (size = INPUTS * WIDTH) => new Float64Array(size), zs = range(DEPTH).map(() => array()), hs = range(DEPTH).map(() => array());
+  const delta = array(), passed = array(), below = array(), above = array(), gradient = array(WIDTH * WIDTH);
+  /** A row for each unit, in place of one for each input. */
+  function turned(values, out) {
+    for (let r = 0; r < INPUTS; r++) for (let i = 0; i < WIDTH; i++) out[i * INPUTS + r] = values[r * WIDTH + i];
+    return out;
+  }
+
   function compute({ sigma, seed }) {
-    const { x, top, W } = net(seed), scale = sigma / Math.sqrt(WIDTH), hs = [x], zs = [null];
-    for (const weights of W) {
-      const h = hs.at(-1), z = new Float64Array(h.length);
-      for (let r = 0; r < INPUTS; r++) for (let i = 0; i < WIDTH; i++) {
-        let total = 0;
-        for (let j = 0; j < WIDTH; j++) total += weights[i * WIDTH + j] * h[r * WIDTH + j];
-        z[r * WIDTH + i] = scale * total;
-      }
-      zs.push(z);
-      hs.push(z.map((v) => 1 / (1 + Math.exp(-v))));
-    }
+    const { x, top, W } = net(seed), scale = sigma / Math.sqrt(WIDTH);
+    W.forEach((weights, t) => {
+      const z = products(weights, t ? hs[t - 1] : x, WIDTH, scale, zs[t]), h = hs[t];
+      for (let k = 0; k < h.length; k++) h[k] = 1 / (1 + Math.exp(-z[k]));
+    });
+    delta.set(top);
     const layers = {};
-    for (let t = DEPTH, delta = top; t > 0; t--) {
-      const h = hs[t], passed = delta.map((d, k) => d * h[k] * (1 - h[k])), below = new Float64Array(x.length);
+    for (let t = DEPTH; t > 0; t--) {
+      const h = hs[t - 1], z = zs[t - 1];
+      for (let k = 0; k < h.length; k++) passed[k] = delta[k] * h[k] * (1 - h[k]);
       if (LAYERS.includes(t)) {
-        const gradient = new Float64Array(WIDTH * WIDTH);
-        for (let r = 0; r < INPUTS; r++) for (let i = 0; i < WIDTH; i++) {
-          const g = passed[r * WIDTH + i];
-          for (let j = 0; j < WIDTH; j++) gradient[i * WIDTH + j] += g * hs[t - 1][r * WIDTH + j];
-        }
+        products(turned(t > 1 ? hs[t - 2] : x, below), turned(passed, above), INPUTS, 1, gradient);
+        let saturated = 0;
+        for (let k = 0; k < z.length; k++) if (Math.abs(z[k]) > 6) saturated++;
         layers[t] = {
-          z: counts(zs[t], [-30, 30]), h: counts(h, [0, 1]), delta: counts(delta, POWERS, magnitude), gradient: counts(gradient, POWERS, magnitude),
-          saturated: zs[t].filter((v) => Math.abs(v) > 6).length / zs[t].length, between: between(h), rmsDelta: root(delta), rmsGradient: root(gradient),
+          z: counts(z, -30, 30), h: counts(h, 0, 1), delta: magnitudes(delta), gradient: magnitudes(gradient),
+          saturated: saturated / z.length, between: between(h), rmsDelta: root(delta), rmsGradient: root(gradient),
         };
       }
-      for (let r = 0; r < INPUTS; r++) for (let i = 0; i < WIDTH; i++) {
-        const g = scale * passed[r * WIDTH + i];
-        for (let j = 0; j < WIDTH; j++) below[r * WIDTH + j] += W[t - 1][i * WIDTH + j] * g;
-      }
-      delta = below;
+      for (let k = 0; k < passed.length; k++) passed[k] *= scale;
+      backProducts(W[t - 1], passed, WIDTH, delta);
     }
     return { sigma, net: () => net(seed), shares: LAYERS.map((t) => ({ t, ...layers[t] })) };
   }
@@ -82,19 +92,20 @@ explore.add((() => {
       const x = left + c * (column + gap), kind = c < 2 ? "forward" : "backward";
       out += text(x + column / 2, 14, wide ? say(long) : short, { kind: "strong" });
       out += text(x + column / 2, 30, say(wide ? unit : brief), { "font-size": 11 });
+      let areas = "", axes = "", beyond = "", marks = "", notes = ""; // a path for all layers is drawn sooner than one for each
       shares.forEach((layer, k) => {
-        const bottom = top + row * (k + 1) - 4, most = Math.max(...layer[name]), full = row - 22;
-        const d = layer[name].map((n, j) => `V${(bottom - (full * n) / most).toFixed(1)}H${(x + (column * (j + 1)) / BINS).toFixed(1)}`).join("");
-        out += tag("path", { class: `ex-area-${kind}`, d: `M${x.toFixed(1)} ${bottom.toFixed(1)}${d}V${bottom.toFixed(1)}Z` }) + line(x, bottom, x + column, bottom, "axis");
-        if (name === "z") for (const edge of [-6, 6]) out += line(x + (column * (edge + 30)) / 60, bottom - full, x + (column * (edge + 30)) / 60, bottom, "mark");
-        if (name !== "h") for (const j of [0, BINS - 1]) { // what lies beyond the axis is piled up here
-          const at = (full * layer[name][j]) / most;
-          if (at) out += rect(x + (column * j) / BINS, bottom - at, column / BINS, at, "area-quiet");
-        }
+        const bottom = top + row * (k + 1) - 4, full = row - 22, by = full / Math.max(...layer[name]), end = x + column;
+        const edge = (j) => tenth(x + (column * j) / BINS), bar = (j) => `V${tenth(bottom - by * layer[name][j])}H${edge(j + 1)}`, closed = (from, bars) => `M${edge(from)} ${tenth(bottom)}${bars}V${tenth(bottom)}Z`;
+        areas += closed(0, range(BINS).map(bar).join(""));
+        axes += `M${tenth(x)} ${tenth(bottom)}H${tenth(end)}`;
+        if (name === "z") for (const at of [-6, 6]) marks += `M${edge((BINS * (at + 30)) / 60)} ${tenth(bottom - full)}V${tenth(bottom)}`;
+        if (name !== "h") for (const j of [0, BINS - 1]) beyond += closed(j, bar(j)); // what lies beyond the axis is piled up here
         const note = { z: percent(layer.saturated), h: percent(layer.between), delta: shown(layer.rmsDelta, 2), gradient: shown(layer.rmsGradient, 2) }[name];
-        out += text(x + column, bottom - full - 4, note, { anchor: "end", "font-size": 11 });
-        if (!c) out += text(0, bottom - 4, wide ? say("layer %1", layer.t) : layer.t, { anchor: "start" });
+        notes += text(end, bottom - full - 4, note, { anchor: "end", "font-size": 11 });
+        if (!c) notes += text(0, bottom - 4, wide ? say("layer %1", layer.t) : layer.t, { anchor: "start" });
       });
+      for (const [d, each] of [[areas, `area-${kind}`], [axes, "axis"], [marks, "mark"], [beyond, "area-quiet"]]) if (d) out += tag("path", { d, class: `ex-${each}` });
+      out += notes;
       out += text(x - 2, height - 6, from, { anchor: "start", "font-size": 11 }) + text(x + column + 2, height - 6, to, { anchor: "end", "font-size": 11 });
     });
     return out;

@@ -3,7 +3,7 @@
 "use strict";
 
 const residual = (() => {
-  const WIDTH = 96, { normals, uniforms } = liveSignal;
+  const WIDTH = 96, { normals, uniforms, products, backProducts } = liveSignal;
   let kept = { seed: NaN };
 
   /** Two matrices a block, row by row, and what enters at the bottom and at the top; drawn as far as they are asked for, and kept. */
@@ -20,75 +20,91 @@ const residual = (() => {
     return kept;
   }
 
-  // Loops, and four rows of a matrix at a time, are faster than the same said shortly: a move of a slider has one frame.
-  function times(W, v) {
-    const out = new Float64Array(WIDTH);
-    for (let i = 0; i < WIDTH; i += 4) {
-      let a = 0, b = 0, c = 0, d = 0;
-      for (let j = 0, k = i * WIDTH; j < WIDTH; j++, k++) {
-        a += W[k] * v[j];
-        b += W[k + WIDTH] * v[j];
-        c += W[k + 2 * WIDTH] * v[j];
-        d += W[k + 3 * WIDTH] * v[j];
-      }
-      out.set([a, b, c, d], i);
-    }
-    return out;
+  // Vectors of several nets lie one after another in one array, for each matrix is then read once for all, and arrays take time to make.
+  const each = (kinds, work) => kinds.forEach((kind, k) => work(kind, k * WIDTH, (k + 1) * WIDTH));
+  /** The mean square of the vector that begins at `from`. */
+  function square(v, from = 0) {
+    let total = 0;
+    for (let i = from; i < from + WIDTH; i++) total += v[i] * v[i];
+    return total / WIDTH;
   }
-  function back(W, g) {
-    const out = new Float64Array(WIDTH);
-    for (let i = 0; i < WIDTH; i += 4) {
-      const a = g[i], b = g[i + 1], c = g[i + 2], d = g[i + 3];
-      for (let j = 0, k = i * WIDTH; j < WIDTH; j++, k++) out[j] += W[k] * a + W[k + WIDTH] * b + W[k + 2 * WIDTH] * c + W[k + 3 * WIDTH] * d;
-    }
-    return out;
-  }
-  function mixed(a, u, b, v) {
-    const out = new Float64Array(WIDTH);
-    for (let i = 0; i < WIDTH; i++) out[i] = a * u[i] + b * v[i];
-    return out;
-  }
-  function passed(g, z) {
-    const out = new Float64Array(WIDTH);
-    for (let i = 0; i < WIDTH; i++) if (z[i] > 0) out[i] = g[i];
-    return out;
-  }
-  const square = (v) => { let total = 0; for (const x of v) total += x * x; return total / WIDTH; };
-  const relu = (v) => passed(v, v), divided = (v, by) => mixed(1 / by, v, 0, v);
-  /** The derivative of the division by the root mean square: what y, its result, lets through. */
-  function unnormed(g, y, root) {
+  /** The derivative of the division by the root mean square, in place: what y, its result, lets through. */
+  function unnorm(g, y, root, from, to) {
     let along = 0;
-    for (let i = 0; i < WIDTH; i++) along += g[i] * y[i];
-    return mixed(1 / root, g, -along / WIDTH / root, y);
+    for (let i = from; i < to; i++) along += g[i] * y[i];
+    along /= WIDTH;
+    for (let i = from; i < to; i++) g[i] = (g[i] - along * y[i]) / root;
+  }
+  /** The derivative of a ReLU, in place, or the ReLU itself where g is z. */
+  function pass(g, z, from, to) {
+    for (let i = from; i < to; i++) if (!(z[i] > 0)) g[i] = 0;
   }
 
-  /** One block: its result, and its derivative. `early`: a ReLU before the first matrix; `single`: one matrix; `late`: a ReLU
-      after the addition; `norm`: none, pre or post. */
-  function block(h, [W1, W2], scale, { norm = "none", early = false, single = false, late = false }) {
-    const root = Math.sqrt(square(h)), v = norm === "pre" ? divided(h, root) : h, a = early ? relu(v) : v;
-    const z = single ? a : times(W1, a), f = times(W2, single ? a : relu(z)), sum = mixed(1, h, scale, f);
-    const over = Math.sqrt(square(sum)), out = norm === "post" ? divided(sum, over) : late ? relu(sum) : sum;
-    const derive = (delta) => {
-      const g = norm === "post" ? unnormed(delta, out, over) : late ? passed(delta, sum) : delta;
-      let b = back(W2, g);
-      if (!single) b = back(W1, passed(b, z));
-      if (early) b = passed(b, v);
-      if (norm === "pre") b = unnormed(b, v, root);
-      return mixed(1, g, scale, b);
+  /** A block of each kind, with the same matrices: what they give, and their derivatives, which use up what they are given. `early`: a
+      ReLU before the first matrix; `single`: no first matrix; `late`: a ReLU after the addition; `norm`: none, pre or post. */
+  function block(h, [W1, W2], scale, kinds) {
+    const v = Float64Array.from(h), roots = [], copied = (array, is) => (kinds.some(is) ? array.slice() : array);
+    each(kinds, ({ norm }, from, to) => {
+      roots.push(Math.sqrt(square(h, from)));
+      if (norm === "pre") for (let i = from; i < to; i++) v[i] /= roots.at(-1);
+    });
+    const a = copied(v, ({ early }) => early);
+    each(kinds, ({ early }, from, to) => { if (early) pass(a, a, from, to); });
+    const y = products(W1, a, WIDTH);
+    each(kinds, ({ single }, from, to) => {
+      if (single) y.set(a.subarray(from, to), from);
+      else pass(y, y, from, to);
+    });
+    const out = products(W2, y, WIDTH, scale);
+    for (let i = 0; i < out.length; i++) out[i] += h[i];
+    const overs = kinds.map((_, k) => Math.sqrt(square(out, k * WIDTH)));
+    each(kinds, ({ norm, late }, from, to) => {
+      if (norm === "post") for (let i = from; i < to; i++) out[i] /= overs[from / WIDTH];
+      else if (late) pass(out, out, from, to);
+    });
+    const derive = (g) => {
+      each(kinds, ({ norm, late }, from, to) => {
+        if (norm === "post") unnorm(g, out, overs[from / WIDTH], from, to);
+        else if (late) pass(g, out, from, to);
+      });
+      const second = backProducts(W2, g, WIDTH), middle = copied(second, ({ single }) => single);
+      pass(middle, y, 0, y.length);
+      const b = backProducts(W1, middle, WIDTH);
+      each(kinds, ({ norm, early, single }, from, to) => {
+        if (single) b.set(second.subarray(from, to), from);
+        if (early) pass(b, v, from, to);
+        if (norm === "pre") unnorm(b, v, roots[from / WIDTH], from, to);
+      });
+      for (let i = 0; i < b.length; i++) b[i] = g[i] + scale * b[i];
+      return b;
     };
     return { out, derive };
   }
 
-  /** Mean squares of h^0 … h^d and, if asked for, of δ^0 … δ^d over that at the top. */
-  function measure({ seed, depth, scale }, kind, backward = false) {
-    const { input, top, blocks } = net(seed, depth), derivatives = [], M = [square(input)], delta = [square(top)];
-    for (let t = 0, h = input; t < depth; t++) {
-      const { out, derive } = block(h, blocks[t], scale, kind);
+  /** A vector for each kind. */
+  function repeated(vector, kinds) {
+    const out = new Float64Array(kinds.length * WIDTH);
+    each(kinds, (_, from) => out.set(vector, from));
+    return out;
+  }
+
+  let way = {}; // up through the blocks, as far as it was last gone: a depth below that is part of it
+  /** For each kind the mean squares of h^0 … h^d and, if asked for, of δ^0 … δ^d over that at the top. */
+  function measure({ seed, depth, scale }, kinds, backward = false) {
+    const { input, top, blocks } = net(seed, depth), key = JSON.stringify([seed, scale, kinds]), deltas = kinds.map(() => [square(top)]);
+    if (way.key !== key) way = { key, h: repeated(input, kinds), Ms: kinds.map(() => [square(input)]), derivatives: [] };
+    const { Ms, derivatives } = way;
+    while (derivatives.length < depth) {
+      const { out, derive } = block(way.h, blocks[derivatives.length], scale, kinds);
       derivatives.push(derive);
-      M.push(square(h = out));
+      way.h = out;
+      Ms.forEach((M, k) => M.push(square(out, k * WIDTH)));
     }
-    if (backward) for (let t = depth, g = top; t > 0; t--) delta.unshift(square(g = derivatives[t - 1](g)));
-    return { M, delta: delta.map((x) => x / square(top)) };
+    if (backward) for (let t = depth, g = repeated(top, kinds); t > 0; t--) {
+      g = derivatives[t - 1](g);
+      deltas.forEach((delta, k) => delta.push(square(g, k * WIDTH)));
+    }
+    return kinds.map((_, k) => ({ M: Ms[k].slice(0, depth + 1), delta: deltas[k].map((x) => x / square(top)).reverse() }));
   }
 
   /** What labs.transformer.residual_stream says, from M_0 on. */

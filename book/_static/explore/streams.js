@@ -13,26 +13,27 @@ explore.add((() => {
 
   function compute({ kinds, rule, depth, zeta, seed }) {
     const state = { depth, scale: zeta, seed }, names = kinds === "all" ? ["none", "pre", "post"] : ["pre", "post"];
-    const found = names.map((norm) => {
-      const { M, delta } = residual.measure(state, { norm }, true), theory = residual.predict(state, norm, GAIN, M[0]);
+    const measured = residual.measure(state, names.map((norm) => ({ norm })), true), found = names.map((norm, k) => {
+      const { M, delta } = measured[k], theory = residual.predict(state, norm, GAIN, M[0]);
       return [norm, { M, delta, theory, back: theory.map((m) => theory[depth] / m) }];
     });
     return { depth, zeta, bounds: rule === "root" ? bounds(residual.net(seed, 0).input) : null, curves: Object.fromEntries(found) };
   }
 
   const SERIES = { none: 3, pre: 1, post: 2 };
-  /** One panel: its place, and the curves with theory over them. */
-  function panel({ left, right, top, bottom }, title, curves, depth, straight) {
+  /** One panel: its place, and the curves with theory over them. Names stand at the end that the signal arrives at, the axis at the other. */
+  function panel({ left, right, top, bottom, down }, title, curves, depth, straight) {
     const all = curves.flatMap(({ values, theory, bound }) => [...values, ...theory, bound ?? values[0]]), x = linear([0, depth], [left, right]);
-    let out = text(left - 38, top - 28, title, { anchor: "start", kind: "strong" }) + text(left - 38, top - 12, say(straight ? "linear scale" : "log scale"), { anchor: "start" }), y;
+    const begin = left - (down ? 84 : 38), end = (from) => (down ? left - from : right + from), anchor = down ? "end" : "start";
+    let out = text(begin, top - 28, title, { anchor: "start", kind: "strong" }) + text(begin, top - 12, say(straight ? "linear scale" : "log scale"), { anchor: "start" }), y;
     if (straight) {
       const most = Math.max(2, ...all), by = step(most / 5);
       y = linear([0, most], [bottom, top]);
-      out += multiples(0, most, by).map((v) => line(left, y(v), right, y(v)) + text(left - 6, y(v) + 4, shown(v), { anchor: "end" })).join("");
+      out += multiples(0, most, by).map((v) => line(left, y(v), right, y(v)) + text(down ? right + 6 : left - 6, y(v) + 4, shown(v), { anchor: down ? "start" : "end" })).join("");
     } else {
       const powers = all.map(Math.log10), ends = [Math.min(-0.5, ...powers), Math.max(1.5, ...powers)];
       y = log(ends.map((k) => 10 ** k), [bottom, top]);
-      out += decades(y, ends, left, right);
+      out += decades(y, ends, left, right, 24, down);
     }
     for (const t of multiples(0, depth, Math.max(1, step(depth / 4)))) out += text(x(t), bottom + 16, t);
     out += text((left + right) / 2, bottom + 32, say("block *t*"));
@@ -40,7 +41,7 @@ explore.add((() => {
     curves.forEach(({ name, values, theory, bound, low }, k) => {
       if (bound) out += line(left, y(bound), right, y(bound), "bound") + text(low ? right : left + 4, y(bound) - 5, say("bound of theory"), { anchor: low ? "end" : "start" });
       out += path(values.map((v, t) => [x(t), y(v)]), `series-${SERIES[name]}`) + path(theory.map((v, t) => [x(t), y(v)]), "theory");
-      out += line(right + 6, at[k] - 4, right + 16, at[k] - 4, `series-${SERIES[name]}`) + text(right + 20, at[k], say(NORMS[name]), { anchor: "start", kind: "strong" });
+      out += line(end(6), at[k] - 4, end(16), at[k] - 4, `series-${SERIES[name]}`) + text(end(20), at[k], say(NORMS[name]), { anchor, kind: "strong" });
     });
     return out;
   }
@@ -51,8 +52,8 @@ explore.add((() => {
       name, values: curves[name][values], theory: curves[name][theory], low, bound: bounds?.[name] && bounds[name] * (low ? 1 : curves[name].M[0]),
     }));
     const places = wide
-      ? [{ left: 44, right: width / 2 - 92 }, { left: width / 2 + 44, right: width - 90 }].map((p) => ({ ...p, top: 48, bottom: height - 42 }))
-      : [0, 1].map((k) => ({ left: 44, right: width - 90, top: 48 + (k * height) / 2, bottom: (height / 2) * (k + 1) - 42 }));
+      ? [{ left: 44, right: width / 2 - 92 }, { left: width / 2 + 88, right: width - 46, down: true }].map((p) => ({ ...p, top: 48, bottom: height - 42 }))
+      : [{ left: 44, right: width - 90 }, { left: 90, right: width - 44, down: true }].map((p, k) => ({ ...p, top: 48 + (k * height) / 2, bottom: (height / 2) * (k + 1) - 42 }));
     return panel(places[0], say("Forward: mean square of the stream"), of("M", "theory"), depth, straight) +
       panel(places[1], say("Backward: that of the gradient, top = 1"), of("delta", "back", true), depth, straight);
   }

@@ -2,7 +2,7 @@
 "use strict";
 
 explore.add((() => {
-  const { say, shown, tag, line, rect, text, path, log, decades, clamp, range } = explore;
+  const { say, shown, tag, line, rect, text, path, log, decades, clear, clamp, range } = explore;
   const RULES = {
     forward: (n_in) => 1 / n_in,
     backward: (n_in, n_out) => 1 / n_out,
@@ -51,15 +51,19 @@ explore.add((() => {
     const y = log([10 ** -span, 10 ** span], [bottom, top]);
     out += text(4, top - 12, say("variance at each width (log scale)"), { anchor: "start" });
     out += decades(y, ends, left, right) + line(left, y(1), right, y(1), "axis");
-    const curve = (values, kind, r, more = "") => path(values.map((v, t) => [x(t), y(v)]), `${kind}-line${more}`) +
+    const points = (values) => values.map((v, t) => [x(t), y(v)]), lines = [points(signal), points(gradient)];
+    const curve = (values, kind, r, more = "") => path(points(values), `${kind}-line${more}`) +
       values.map((v, t) => explore.dot(x(t), y(v), r, `${kind}-dot`)).join("");
     out += curve(gradient, "backward", 7, " ex-broad") + curve(signal, "forward", 4); // where both are the same, one lies in the other
-    const last = signal[4], first = gradient[0];
-    out += text(right + 26, clamp(y(last) + (y(last) > bottom - 18 ? -10 : 18), top + 12, bottom), `h: ${shown(last)}`, { anchor: "end", kind: "forward-text" });
-    out += text(left + 4, clamp(y(first) + (y(first) > bottom - 18 ? -10 : 18), top + 12, bottom), `δ: ${shown(first)}`, { anchor: "start", kind: "backward-text" });
-    const [pair, back] = [signal[2], gradient[2]], upper = pair >= back ? -10 : 18; // one above its point, one below
-    out += text(x(2), clamp(y(pair) + upper, top + 12, bottom), `h: ${shown(pair)}`, { kind: "forward-text" });
-    out += text(x(2), clamp(y(back) + 8 - upper, top + 12, bottom), `δ: ${shown(back)}`, { kind: "backward-text" });
+    /** A value beside its point, above or below it, and clear of the lines and of the values before it. */
+    const value = (name, v, t, upper) => {
+      const words = `${name}: ${shown(v, t % 4 ? digits : 3)}`, long = 7.2 * words.length, end = t ? right + 26 : left + 4 + long, to = t % 4 ? x(t) + long / 2 : end, room = [top + 12, bottom - 2];
+      const at = clear([to - long, to], clamp(y(v) + (upper || y(v) > bottom - 18 ? -10 : 18), ...room), lines, room), kind = `${name === "h" ? "forward" : "backward"}-text`;
+      lines.push([[to - long, at - 4], [to, at - 4]]);
+      return text(t % 4 ? x(t) : t ? end : left + 4, at, words, { kind, anchor: t % 4 ? "middle" : t ? "end" : "start" });
+    };
+    const upper = signal[2] >= gradient[2]; // one above its point, one below
+    out += value("h", signal[4], 4) + value("δ", gradient[0], 0) + value("h", signal[2], 2, upper) + value("δ", gradient[2], 2, !upper);
     n.forEach((_, t) => { out += text(x(t), size.height - 6, `*n*_${t}_`); });
     return out;
   }

@@ -222,6 +222,54 @@ const liveSignal = (() => {
     };
   }
 
+  // ---- Many rows at once ---------------------------------------------------------------------------------------
+  // Four rows of a matrix with three vectors at a time: what is read is used often, and no sum waits for its last addition. A move
+  // of a slider has one frame. Where fewer than three vectors are left, the last one is taken again.
+
+  /** The products of A's rows, a multiple of four, with B's, all of n numbers: a row for each of B, into `out`. */
+  function products(A, B, n, scale = 1, out = new Float64Array((A.length / n) * (B.length / n))) {
+    const rows = A.length / n, last = B.length / n - 1;
+    for (let i = 0; i < rows; i += 4) {
+      for (let r = 0; r <= last; r += 3) {
+        const r1 = Math.min(r + 1, last), r2 = Math.min(r + 2, last);
+        let a0 = 0, b0 = 0, c0 = 0, d0 = 0, a1 = 0, b1 = 0, c1 = 0, d1 = 0, a2 = 0, b2 = 0, c2 = 0, d2 = 0;
+        for (let j = 0, k = i * n; j < n; j++, k++) {
+          const a = A[k], b = A[k + n], c = A[k + 2 * n], d = A[k + 3 * n], x0 = B[r * n + j], x1 = B[r1 * n + j], x2 = B[r2 * n + j];
+          a0 += a * x0; b0 += b * x0; c0 += c * x0; d0 += d * x0;
+          a1 += a * x1; b1 += b * x1; c1 += c * x1; d1 += d * x1;
+          a2 += a * x2; b2 += b * x2; c2 += c * x2; d2 += d * x2;
+        }
+        const at = r * rows + i, at1 = r1 * rows + i, at2 = r2 * rows + i;
+        out[at] = scale * a0; out[at + 1] = scale * b0; out[at + 2] = scale * c0; out[at + 3] = scale * d0;
+        out[at1] = scale * a1; out[at1 + 1] = scale * b1; out[at1 + 2] = scale * c1; out[at1 + 3] = scale * d1;
+        out[at2] = scale * a2; out[at2 + 1] = scale * b2; out[at2 + 2] = scale * c2; out[at2 + 3] = scale * d2;
+      }
+    }
+    return out;
+  }
+
+  /** The same with the columns of A, which is n × n, in place of its rows. */
+  function backProducts(A, B, n, out = new Float64Array(B.length)) {
+    const last = B.length / n - 1;
+    out.fill(0);
+    for (let i = 0; i < n; i += 4) {
+      for (let r = 0; r <= last; r += 3) {
+        const q0 = r * n, q1 = Math.min(r + 1, last) * n, q2 = Math.min(r + 2, last) * n;
+        const a0 = B[q0 + i], b0 = B[q0 + i + 1], c0 = B[q0 + i + 2], d0 = B[q0 + i + 3];
+        const a1 = B[q1 + i], b1 = B[q1 + i + 1], c1 = B[q1 + i + 2], d1 = B[q1 + i + 3];
+        const a2 = B[q2 + i], b2 = B[q2 + i + 1], c2 = B[q2 + i + 2], d2 = B[q2 + i + 3];
+        for (let j = 0, k = i * n; j < n; j++, k++) {
+          const a = A[k], b = A[k + n], c = A[k + 2 * n], d = A[k + 3 * n];
+          const s0 = out[q0 + j] + (a * a0 + b * b0 + (c * c0 + d * d0)), s1 = out[q1 + j] + (a * a1 + b * b1 + (c * c1 + d * d1)), s2 = out[q2 + j] + (a * a2 + b * b2 + (c * c2 + d * d2));
+          out[q0 + j] = s0;
+          out[q1 + j] = s1;
+          out[q2 + j] = s2;
+        }
+      }
+    }
+    return out;
+  }
+
   // ---- Theory --------------------------------------------------------------------------------------------------
 
   /** The integration rule of labs.propagation: Gauss-Legendre, 100 nodes on each side of 0, times the normal density. */
@@ -277,5 +325,5 @@ const liveSignal = (() => {
     return { forward, backward };
   }
 
-  return { FORMATS, roundAll, ACTIVATIONS, INITIALISERS, uniforms, normals, gaussRule, netMaker, propagate, predict };
+  return { FORMATS, roundAll, ACTIVATIONS, INITIALISERS, uniforms, normals, gaussRule, remember, netMaker, propagate, products, backProducts, predict };
 })();
