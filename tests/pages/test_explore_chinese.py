@@ -56,6 +56,7 @@ def name(request):
 def states(tab, name):
     """Everything that the figure says, state by state: of its presets, and where it is told another story, of that."""
     one = f"explore.mounted.find(e => e.name === '{name}')"
+    status = f"{one}.figure.querySelector('[role=status]')"
     tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     tab.wait_for_selector("td")
     some = SETTINGS if name == explore.LIVE else tab.evaluate(f"explore.specs.{name}.presets?.map(p => p[1]) ?? [{{}}]")
@@ -67,8 +68,8 @@ def states(tab, name):
         "formats": [*some, {"number": 1e30}, {"number": 0.5}, {"decades": 90, "number": 1e-40}],
     }.get(name, some)
     for state in some:
-        tab.evaluate(f"state => {one}.set(state)", state)
-        tab.wait_for_timeout(350)  # the table and the label for ears follow later
+        tab.evaluate(f"state => {{ {status}.textContent = ''; {one}.set(state) }}", state)
+        tab.wait_for_function(f"{status}.textContent")  # it follows later, with the table and the label for ears
         yield state, tab.evaluate(SAID)
 
 
