@@ -6,6 +6,7 @@ and :func:`write` put things; labels stand at what they name. :mod:`labs.drawing
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import matplotlib as mpl
@@ -60,6 +61,9 @@ def use_style() -> None:
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
         set_matplotlib_formats("svg", metadata={"Date": None})
+        plt.switch_backend(mpl.get_backend())  # now; the first figure would, and add what the next line takes away:
+        plt.uninstall_repl_displayhook()  # pixels of each figure, which nobody sees, drawn before its SVG
+        gc.freeze()  # the half a million objects of what is imported, or the collector goes through them again and again
     except (ImportError, AttributeError, KeyError):  # not in a notebook
         pass
 

@@ -36,7 +36,7 @@ CLAIMS: dict[str, Conditions] = {
     "sig-adam-trains": Conditions(holds={"adam_steps": ("2 * _",)}),
     "sig-adam-moves-all": Conditions(holds={"adam_steps": ("2 * _",)}),
     "sig-adam-not-deeper": Conditions(holds={"adam_rate": ("0.003", "0.03", "0.1")}, beyond={"adam_steps": ("2 * _",)}),
-    "sig-plateau": Conditions(beyond={"plateau_rate": ("1.0",), "plateau_depth": ("4", "8")}),
+    "sig-plateau": Conditions(beyond={"plateau_rate": ("1.0", "5.0"), "plateau_depth": ("4", "6", "8")}),
     "sig-top-moves": Conditions(beyond={"deep": ("4", "16")}),
     "sig-shallow-learns": Conditions(
         holds={"rates": (SHIFTED, FINER), "shallow_steps": ("2 * _",)}, beyond={"shallow_steps": ("_ // 2",)}
