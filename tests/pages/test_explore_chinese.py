@@ -63,6 +63,8 @@ def states(tab, name):
     patients = explore.data("culprit") if name == "culprit" else ()
     some = {
         "activation": [*some, {"formula": "x +"}, {"formula": "(x"}, {"formula": "bar(x)"}, {"formula": "1/x"}],
+        "blocks": [*some, {"scale": 0}],
+        "clipping": [*some, {"w1": 0, "w2": 0}, {"a": 1, "w1": 1, "w2": 1}],
         "culprit": [{"suspect": 3, "chain": k, "patient": patient} for patient in patients for k in (0, 1)]
         + [{"suspect": 1, "chain": 0}, {"suspect": 0}],
         "formats": [*some, {"number": 1e30}, {"number": 0.5}, {"decades": 90, "number": 1e-40}],

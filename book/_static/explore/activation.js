@@ -234,8 +234,10 @@ explore.add((() => {
     .map(([a, n]) => `${n && Math.abs(Math.abs(a) - 1) < 1e-9 ? (a < 0 ? "−" : "") : `${shown(a)}\u00a0`}${n ? "x" : ""}${n > 1 ? explore.superscript(n) : ""}`).join(" + ").replaceAll("+ −", "− ").replaceAll("\u00a0 ", " ").trim() || "0";
   function words(result) {
     if (result.error) return say("Not understood: %1.", result.error);
-    const { order, coefficients, smooth, remainder, keeps, q, chi, w, every, leaves } = result;
-    const series = smooth ? say("Up to order %1 it is %2, off by %3 at 1 and %4 at −1.", order, polynomialWords(coefficients), shown(remainder[1], 2), shown(remainder[0], 2)) : say("At 0 it has a kink, or no series.");
+    const { value, order, coefficients, smooth, remainder, keeps, q, chi, w, every, leaves } = result;
+    const near = 1e-8, [before, after] = [value(0) - value(-near), value(near) - value(0)].map((rise) => rise / near);
+    const none = Math.abs(after - before) > 1e-3 ? say("At 0 it has a kink, so no Taylor series.") : say("At 0 it has a slope, %1, but no Taylor series.", shown(Number(((before + after) / 2).toFixed(3))));
+    const series = smooth ? say("Up to order %1 it is %2, off by %3 at 1 and %4 at −1.", order, polynomialWords(coefficients), shown(remainder[1], 2), shown(remainder[0], 2)) : none;
     if (every) return series + say(" At the scale %1 any variance is kept, and by χ₁ = 1 the mean square of a gradient too.", shown(w, 4));
     const far = Math.abs(chi - 1) < 1e-9 ? say("χ₁ is 1: gradients change more slowly than exponentially") : chi === 0 ? say("χ₁ is 0: no gradient passes a layer")
       : say("χ₁ = %1, by which each layer multiplies the mean square of a gradient", shown(chi));
@@ -253,7 +255,7 @@ explore.add((() => {
       { name: "w", kind: "slider", label: "Scale *σ*_w_", low: 0.1, high: 12, step: 0.01, value: 1 },
       { name: "b", kind: "slider", label: "Bias *σ*_b_", low: 0, high: 1, step: 0.01, value: 0 },
     ],
-    presets: [ // cells of the chapter's table
+    presets: [ // but for the last, cells of the chapter's table
       ["scaled sigmoid", {}], ["tanh", { formula: "tanh(x)" }], [say("%1, %2", "tanh", "*σ*_w_ = 5/3"), { formula: "tanh(x)", w: 5 / 3 }], ["softsign", { formula: "x/(1 + abs(x))" }],
       ["ReLU, He’s scale", { formula: "relu(x)", w: Math.SQRT2 }], ["GELU", { formula: GELU }], [say("%1, %2", "GELU", `*σ*_w_ = ${shown(KEEPS_ONE, 4)}`), { formula: GELU, w: KEEPS_ONE }],
       ["sigmoid", { formula: SIGMOID }], [say("%1, %2", "sigmoid", "*σ*_w_ = 10.15"), { formula: SIGMOID, w: 10.15 }],

@@ -21,7 +21,7 @@ explore.add((() => {
     return { depth, scale, curves };
   }
 
-  function draw({ depth, curves }, { width, height }) {
+  function draw({ depth, scale, curves }, { width, height }) {
     const left = 44, right = width - 12, top = 128, bottom = height - 36, x = linear([0, depth], [left, right]), all = Object.values(curves);
     const powers = all.flatMap(({ M, theory }) => [...M, ...(theory ?? [])]).map(Math.log10), ends = [Math.min(-0.6, ...powers), Math.max(2.4, ...powers)];
     const y = log(ends.map((k) => 10 ** k), [bottom, top]);
@@ -34,7 +34,7 @@ explore.add((() => {
       const at = 12 + 19 * k;
       out += line(4, at - 4, 26, at - 4, SERIES[k]) + text(32, at, BLOCKS[name][0], { anchor: "start", kind: "strong" });
       const grows = width < 480 ? `×${shown(factor)}` : say("×%1 a block on average", shown(factor)), beside = expected ? say(", theory %1", shown(expected)) : "";
-      out += text(right, at, name === "pre" ? say(width < 480 ? "linear" : "grows linearly") : grows + beside, { anchor: "end" });
+      out += text(right, at, name === "pre" ? say(!scale ? "level" : width < 480 ? "linear" : "grows linearly") : grows + beside, { anchor: "end" });
       out += path(M.map((v, t) => [x(t), y(v)]), SERIES[k]);
       if (theory) out += path(theory.map((v, t) => [x(t), y(v)]), "theory");
     });

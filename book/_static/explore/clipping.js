@@ -48,7 +48,7 @@ explore.add((() => {
       const fine = v.every(Number.isFinite), y = top + 44 + 30 * k;
       rows += tag("rect", { x: left, y: y - 9, width: 10, height: 10, class: `ex-fill-${k + 1}` });
       rows += text(left + 16, y, `${say(METHODS[name])}: (${shown(v[0], 3)}, ${shown(v[1], 3)})`, { anchor: "start", kind: "strong" });
-      if (fine) rows += text(left + 16, y + 14, say("length %1, turned %2°", shown(length, 3), shown(angle < 1e-5 ? 0 : angle, 3)), { anchor: "start" });
+      if (fine) rows += text(left + 16, y + 14, !length ? say("length 0") : say("length %1, turned %2°", shown(length, 3), shown(angle < 1e-5 ? 0 : angle, 3)), { anchor: "start" });
     });
     rows = text(left, top, say("gradient (%1, %2)", shown(g[0], 3), shown(g[1], 3)), { anchor: "start", kind: "strong" }) +
       text(left, top + 16, say("treated (each arrow is minus that):"), { anchor: "start" }) + rows;
@@ -58,11 +58,11 @@ explore.add((() => {
       text(side, cy - 5, "*w*_1_", { anchor: "end" }) + text(cx + 6, 20, "*w*_2_", { anchor: "start" }) + (outside ? text(10, w[1] < 0 ? 20 : side - 4, say("open head: goes on outside"), { anchor: "start" }) : "") + rows;
   }
 
-  function words({ g, steps, threshold, entry }) {
-    const turned = ({ v, angle }) => (v.every(Number.isFinite) ? say("turned by %1°", shown(angle < 1e-5 ? 0 : angle, 3)) : say("made NaN"));
+  function words({ g, norm, steps, threshold, entry }) {
+    const turned = ({ v, angle }) => (v.every(Number.isFinite) && !norm ? say("left at 0") : v.every(Number.isFinite) ? say("turned by %1°", shown(angle < 1e-5 ? 0 : angle, 3)) : say("made NaN"));
     if (entry === "inf") return say("By value the Inf becomes %1 and is hidden; by norm the gradient becomes (%2).", shown(threshold), steps.norm.v.map((x) => shown(x)).join(", "));
     return say("The gradient (%1, %2), clipped at %3 by value, is %4, by norm %5; standardised it is %6.", shown(g[0]), shown(g[1]), shown(threshold), turned(steps.value), turned(steps.norm), turned(steps.standardised)) +
-      say(" Standardising (red) leaves (1, −1) or (−1, 1) of any two entries that differ: only which is larger.");
+      say(g[0] === g[1] ? " Standardising leaves 0/0 of equal entries." : " Standardising (red) leaves (1, −1) or (−1, 1) of any two entries that differ: only which is larger.");
   }
 
   const slider = (name, label, low, high, value, step) => ({ name, kind: "slider", label, low, high, value, step });

@@ -24,7 +24,7 @@ explore.add((() => {
   /** One panel: its place, and the curves with theory over them. Names stand at the end that the signal arrives at, the axis at the other. */
   function panel({ left, right, top, bottom, down }, title, curves, depth, straight) {
     const all = curves.flatMap(({ values, theory, bound }) => [...values, ...theory, bound ?? values[0]]), x = linear([0, depth], [left, right]);
-    const begin = left - (down ? 84 : 38), end = (from) => (down ? left - from : right + from), anchor = down ? "end" : "start";
+    const begin = left - (down ? 88 : 38), end = (from) => (down ? left - from : right + from), anchor = down ? "end" : "start";
     let out = text(begin, top - 28, title, { anchor: "start", kind: "strong" }) + text(begin, top - 12, say(straight ? "linear scale" : "log scale"), { anchor: "start" }), y;
     if (straight) {
       const most = Math.max(2, ...all), by = step(most / 5);
@@ -39,9 +39,9 @@ explore.add((() => {
     out += text((left + right) / 2, bottom + 32, say("block *t*"));
     const at = apart(curves.map(({ values, low }) => y(values[low ? 0 : depth]) + 4), 15, top + 4, bottom);
     curves.forEach(({ name, values, theory, bound, low }, k) => {
-      if (bound) out += line(left, y(bound), right, y(bound), "bound") + text(low ? right : left + 4, y(bound) - 5, say("bound of theory"), { anchor: low ? "end" : "start" });
+      if (bound) out += line(left, y(bound), right, y(bound), "bound") + text(low ? right : left + 4, y(bound) + (y(bound) < top + 12 ? 14 : -5), say("bound of theory"), { anchor: low ? "end" : "start" });
       out += path(values.map((v, t) => [x(t), y(v)]), `series-${SERIES[name]}`) + path(theory.map((v, t) => [x(t), y(v)]), "theory");
-      out += line(end(6), at[k] - 4, end(16), at[k] - 4, `series-${SERIES[name]}`) + text(end(20), at[k], say(NORMS[name]), { anchor, kind: "strong" });
+      out += line(end(4), at[k] - 4, end(12), at[k] - 4, `series-${SERIES[name]}`) + text(end(15), at[k], say(NORMS[name]), { anchor, kind: "strong" });
     });
     return out;
   }
@@ -52,8 +52,8 @@ explore.add((() => {
       name, values: curves[name][values], theory: curves[name][theory], low, bound: bounds?.[name] && bounds[name] * (low ? 1 : curves[name].M[0]),
     }));
     const places = wide
-      ? [{ left: 44, right: width / 2 - 92 }, { left: width / 2 + 88, right: width - 46, down: true }].map((p) => ({ ...p, top: 48, bottom: height - 42 }))
-      : [{ left: 44, right: width - 90 }, { left: 90, right: width - 44, down: true }].map((p, k) => ({ ...p, top: 48 + (k * height) / 2, bottom: (height / 2) * (k + 1) - 42 }));
+      ? [{ left: 44, right: width / 2 - 96 }, { left: width / 2 + 92, right: width - 46, down: true }].map((p) => ({ ...p, top: 48, bottom: height - 42 }))
+      : [{ left: 44, right: width - 90 }, { left: 94, right: width - 44, down: true }].map((p, k) => ({ ...p, top: 48 + (k * height) / 2, bottom: (height / 2) * (k + 1) - 42 }));
     return panel(places[0], say("Forward: mean square of the stream"), of("M", "theory"), depth, straight) +
       panel(places[1], say("Backward: that of the gradient, top = 1"), of("delta", "back", true), depth, straight);
   }

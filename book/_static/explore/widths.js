@@ -72,7 +72,7 @@ explore.add((() => {
   function words({ forward, backward, signal, gradient }) {
     const both = forward.filter((f, t) => Math.abs(f - 1) < 0.005 && Math.abs(backward[t] - 1) < 0.005).length;
     const singly = both === 4 ? say(" Each matrix keeps it both ways.") : near(forward) + near(backward) === 0 ? say(" No matrix keeps it either way.")
-      : say(" Singly, %1 of the four keep it forward, %2 backward, %3 both ways.", near(forward), near(backward), both);
+      : say(" Matrices that keep it, of the four: %1 forward, %2 backward, %3 both ways.", near(forward), near(backward), both);
     return say("The first two matrices, a pair, multiply the variance by %1 forward and by %2 backward, all four by %3 and %4.",
       shown(signal[2]), shown(gradient[0] / gradient[2]), shown(signal[4]), shown(gradient[0])) + singly;
   }
