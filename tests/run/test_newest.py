@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
+from importlib.metadata import metadata
 
 import pytest
 import yaml
 from bookext.pages.references import readable_defaults
 from bookext.run import newest, pins
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from sphinx.util.inspect import signature, stringify_signature
 from support import ROOT
 
@@ -31,6 +34,15 @@ def test_what_is_asked_for_is_pinned():
             assert requirement.specifier.contains(pinned[pins.key(requirement.name)]), asked_for
     name, _, version = pins.TORCH.partition("==")
     assert pinned[name] == version and name not in asked
+
+
+def test_the_pins_install_on_the_oldest_python():
+    """On its first patch release, too: a distribution keeps the one that it had."""
+    promised = SpecifierSet(tomllib.loads((ROOT / "pyproject.toml").read_text("utf8"))["project"]["requires-python"])
+    assert promised.contains(pins.OLDEST) and not promised.contains("3.10.99")
+    asked = {name: metadata(name)["Requires-Python"] for name in pins.pinned(pins.PINNED.read_text("utf8"))}
+    assert {n: wants for n, wants in asked.items() if wants and not SpecifierSet(wants).contains(pins.OLDEST)} == {}
+    assert len(asked) > 50
 
 
 def test_the_newest_run_knows_what_the_build_needs():

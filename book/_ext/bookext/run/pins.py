@@ -18,6 +18,7 @@ from bookext.read.book import ROOT
 from .environment import stop
 
 TORCH = "torch==2.13.0"
+OLDEST = "3.11.0"
 ASKED, PINNED = ROOT / "requirements.in", ROOT / "requirements.txt"
 
 
@@ -36,6 +37,8 @@ def resolved() -> dict[str, str]:
         report = Path(folder) / "report.json"
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--dry-run"]
         command += ["--ignore-installed", "--report", str(report), "-r", str(ASKED)]
+        # For the oldest Python that the book promises, patch releases too; pip does that for wheels, into a folder.
+        command += ["--python-version", OLDEST, "--only-binary=:all:", "--target", folder]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             stop("The pins could not be resolved.", done.stderr)
