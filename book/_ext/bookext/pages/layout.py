@@ -155,7 +155,8 @@ def runs(app: Sphinx) -> Iterator[dict[str, Any]]:
         chapter, record = read_chapter(path), record_of(cache, path)
         page, seconds = app.env.path2doc(str(path)) or "", float(record.data["execution_seconds"])
         cells = len(chapter.code) + bool(chapter.numbers)
-        ran = {"cells": cells, "seconds": seconds, "ran": record.data["ran"]}
+        when = record.data.get("ran") or f"{record.created:%Y-%m-%d %H:%M}"  # Sphinx by itself keeps the latter alone
+        ran = {"cells": cells, "seconds": seconds, "ran": when}
         yield {"page": page, "title": app.env.titles[page].astext(), **ran}
 
 

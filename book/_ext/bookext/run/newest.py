@@ -104,7 +104,6 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--keep", nargs="*", default=[], help="packages that the environment has and that stay as they are"
     )
-    parser.add_argument("--unexecuted", action="store_true", help="only the pages, their cells unexecuted: in a minute")
     given = parser.parse_args(arguments)
     HOME.mkdir(parents=True, exist_ok=True)
     print("Writing conf.py", flush=True)
@@ -114,7 +113,6 @@ def main(arguments: list[str]) -> int:
     told = [f"{versions(python)}, on {platform.system()}"]
     print(told[0], "Building", sep="\n", flush=True)
     shutil.rmtree(SITE, ignore_errors=True)
-    how = ["nb_execution_mode=off"] if given.unexecuted else ["nb_execution_raise_on_error=0"]  # each chapter is tried
     sphinx: list[str | Path] = [
         python,
         "-m",
@@ -124,7 +122,7 @@ def main(arguments: list[str]) -> int:
         "-b",
         "html",
         "--keep-going",
-        *(f"-D{option}" for option in how),
+        "-Dnb_execution_raise_on_error=0",  # each chapter is tried
     ]
     done = call([*sphinx, ".", SITE], SOURCE)
     pages = len(list(SITE.rglob("*.html")))
