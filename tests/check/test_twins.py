@@ -77,7 +77,7 @@ def planted(old: str, new: str, into: str = "chinese", page=PAGE) -> list[str]:
         ("虚线是李雅普诺夫指数", "虚线是Lyapunov指数", "no 李雅普诺夫指数"),
         ("反向传播从左边", "后向传播从左边", "后向传播: the glossary has 反向传播"),
         (":label: ex-shapes", ":label: ex-shape", "exercise"),
-        ("这里的界限是$2^{20}$", "这里的界限是$2^{10}$", "$2^{20}$ is missing"),
+        ("上界是$2^{20}$", "上界是$2^{10}$", "$2^{20}$ is missing"),
         ("- 反向模式让", "反向模式让", "list"),
     ],
 )
