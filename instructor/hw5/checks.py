@@ -435,7 +435,7 @@ def loss_factor(student: Student, own: Homework, rng: np.random.Generator) -> It
 
 @question("5c", points=2, title="An update in bfloat16", section=FORMATS)
 def update(student: Student, own: Homework, rng: np.random.Generator) -> Iterator[Item]:
-    place, power = own.pick("place", range(1, 128)), own.pick("power", range(2, 8))
+    place, power = own.pick("place", range(16, 128)), own.pick("power", range(2, 8))
     w, low = (1 + place / 128) / 2**power, 2.0**-power
     g, step = own.own("gradient, question 5", 1.0, 9.999, digits=3), own.own("update", 0.1, 3.0, digits=3) * 1e-3 * low
     below, chance = student.values("lost_below", "move_chance")
