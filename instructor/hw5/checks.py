@@ -402,7 +402,7 @@ def tied(student: Student, own: Homework, rng: np.random.Generator) -> Iterator[
 
 @question("5a", points=1, title="The rate for a given change", section=WIDTH)
 def rate(student: Student, own: Homework, rng: np.random.Generator) -> Iterator[Item]:
-    # v lies between 1 and 2π, where v, √v and √(v/(2π)) take each other's places, and above 2/π, where E h is E h²
+    # v lies above 2/π and 1, where E h² and v/√(2π) would be right for E h, and below 2π, where 1 would
     n, v = own.pick("width, question 5", range(512, 4097)), own.own("variance below the ReLU", 1.2, 4.0)
     change, answer = own.own("wanted change", 0.01, 0.1, digits=4), student.value("rate")
     right = change / (n * math.sqrt(v / (2 * math.pi)))
