@@ -409,7 +409,7 @@ def checked_clip(student: Student, own: Homework, rng: np.random.Generator) -> I
 
 @question("7a", points=2, title="The growth of residual blocks", section=SKIPS)
 def growth(student: Student, own: Homework, rng: np.random.Generator) -> Iterator[Item]:
-    ngamma = own.own("n gamma", 1.2, 2.8)
+    ngamma = own.own("n gamma", 2.1, 3.2, digits=3)
     one, two = student.values("growth_one", "growth_two")
     free = "skips are not free: the mean square of the branch is added to the 1 of the skip"
     quoted = "2 and 3 are for He's n gamma = 2; yours is another"
@@ -459,7 +459,7 @@ def overflow(student: Student, own: Homework, rng: np.random.Generator) -> Itera
 
 @question("7c", points=1, title="Scaled branches", section=SKIPS)
 def scaled_growth(student: Student, own: Homework, rng: np.random.Generator) -> Iterator[Item]:
-    ngamma, answer = own.own("n gamma", 1.2, 2.8), student.value("scaled_growth")
+    ngamma, answer = own.own("n gamma", 2.1, 3.2, digits=3), student.value("scaled_growth")
     right = (1 + ngamma / 2000) ** 1000
     wrong = {
         "this is one block of the thousand": about(answer, 1 + ngamma / 2000, rtol=1e-4),

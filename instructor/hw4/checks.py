@@ -186,7 +186,7 @@ def xavier_functions(student: Student, own: Homework, rng: np.random.Generator) 
 
 @question("4a", points=2, title="A bottleneck, forward", section=COMPROMISE)
 def forward(student: Student, own: Homework, rng: np.random.Generator) -> Iterator[Item]:
-    wide, narrow = own.pick("wide", range(120, 601)), own.pick("narrow", range(10, 81))
+    wide, narrow = own.pick("wide", range(200, 601)), own.pick("narrow", range(10, 81))
     layer_1, both = student.values("forward_layer_1", "forward_both")
     right = 2 * wide / (wide + narrow), 4 * wide * narrow / (wide + narrow) ** 2
     wrong = {
@@ -207,7 +207,7 @@ def forward(student: Student, own: Homework, rng: np.random.Generator) -> Iterat
 
 @question("4b", points=2, title="A bottleneck, backward", section=BACKWARD)
 def backward_factors(student: Student, own: Homework, rng: np.random.Generator) -> Iterator[Item]:
-    wide, narrow = own.pick("wide", range(120, 601)), own.pick("narrow", range(10, 81))
+    wide, narrow = own.pick("wide", range(200, 601)), own.pick("narrow", range(10, 81))
     layer_1, both = student.values("backward_layer_1", "backward_both")
     right = 2 * narrow / (wide + narrow), 4 * wide * narrow / (wide + narrow) ** 2
     wrong = {
@@ -244,7 +244,7 @@ def gain(student: Student, own: Homework, rng: np.random.Generator) -> Iterator[
 
 @question("5b", points=1, title="The mean square with β", section=LINEAR)
 def mean_square(student: Student, own: Homework, rng: np.random.Generator) -> Iterator[Item]:
-    beta, depth = own.own("beta", 0.5, 2.0), own.pick("depth", range(5, 31))
+    beta, depth = own.own("beta", 1.3, 2.0, digits=3), own.pick("depth", range(5, 31))
     answer, right = student.value("mean_square"), 1 + depth * beta**2
     wrong = {
         "forward, β does matter: every layer adds its square": about(answer, 1),
@@ -308,7 +308,7 @@ def loss_small(student: Student, own: Homework, rng: np.random.Generator) -> Ite
 
 @question("6b", points=1, title="The most a fresh loss can be", section=FRESH_LOSS)
 def loss_at_most(student: Student, own: Homework, rng: np.random.Generator) -> Iterator[Item]:
-    K, v = own.pick("classes", range(3, 8)), own.own("large variance", 1.0, 6.0)
+    K, v = own.pick("classes", range(3, 8)), own.own("large variance", 1.2, 6.0)
     answer, right = student.value("loss_at_most"), math.log(K) + v / 2
     wrong = {
         "ln K is the least: random logits can only cost more": about(answer, math.log(K)),

@@ -154,7 +154,9 @@ def test_a_taken_port_is_said_in_one_line(served):
 # What the process that builds may keep although a page is edited: code, settings, catalogues, and what is known by its text.
 KEPT = {
     *("config", "contents", "pins", "catalogue", "bibliography", "numbered_chapters", "is_build_machine"),
+    *("cache_path", "patterns", "drawn"),
     *("front_matter", "parse_chapter", "_read_notebook", "_claims", "_decisions", "_used", "_imports"),
+    *("left_open", "sections_in", "exercises_in", "written_at"),
 }
 
 

@@ -57,11 +57,15 @@ def is_chinese(app: Sphinx) -> bool:
     return app.config.language.startswith("zh")
 
 
+@cache
+def has_twin(path: str) -> bool:
+    """Whether there is a Chinese text of a page."""
+    return translation_of(Path(path)).exists()
+
+
 def is_translated(app: Sphinx, docname: str) -> bool:
     """Whether a page of this run is in Chinese."""
-    return (
-        is_chinese(app) and docname in app.env.found_docs and translation_of(Path(app.env.doc2path(docname))).exists()
-    )
+    return is_chinese(app) and docname in app.env.found_docs and has_twin(app.env.doc2path(docname))
 
 
 def say_here(app: Sphinx, text: str) -> str:
@@ -198,7 +202,10 @@ def share(site: Path) -> None:
 
     A link that is one folder too short leads to the Chinese site's own; those of a page kept from the last build are long already.
     """
+    begun = (site / "_static" / "words.js").stat().st_mtime  # it is the first to be written
     for path in [*site.rglob("*.html"), *site.glob("_static/previews/*.js")]:
+        if path.stat().st_mtime < begun:
+            continue
         own = "" if path.suffix == ".js" else "../" * (len(path.relative_to(site).parts) - 1)
 
         def lengthened(link: re.Match[str], own: str = own) -> str:

@@ -30,6 +30,7 @@ from bookext.read.course import (
     tasks_by_section,
 )
 from bookext.read.deck import Deck, deck_paths, read_deck
+from bookext.read.kept import of_page
 from bookext.read.labels import labels
 from bookext.read.plaintext import tex_to_text
 
@@ -202,13 +203,22 @@ class Downloads(Generated):
 GENERATED = {"decks": Decks, "chapter-plan": ChapterPlan, "question-bank": QuestionBank, "downloads": Downloads}
 
 
+def said_of(path: Path) -> list[str]:
+    """What pages say of a deck; kept from build to build."""
+
+    def said() -> list[str]:
+        deck = read_deck(path)
+        return [deck.title, str(deck.minutes), str(len(deck.slides))]
+
+    return of_page("said", path, path.read_text("utf8"), [], said)
+
+
 def outdated(app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
     """The pages for which something comes out otherwise; prose and notes that are edited change none of it."""
     texts = {name: Path(env.doc2path(name)).read_text("utf8") for name in env.found_docs}
     used = {page: [name for name in GENERATED if f"{{{name}}}" in text] for page, text in texts.items()}
     named = {page for page, text in texts.items() if used[page] or "{deck}`" in text}
-    decks = [read_deck(text_of(path, language)) for path in deck_paths() for language in ("en", "zh")]
-    said = [[deck.title, str(deck.minutes), str(len(deck.slides))] for deck in decks]
+    said = [said_of(text_of(path, language)) for path in deck_paths() for language in ("en", "zh")]
     titles = [text for _, text, _ in labels().values()] + [read_chapter(page).title for page in book_pages()]
     titles += chinese_titles().values()
     now = {page: [titles, *said, *(GENERATED[name].lines(Page(app, page)) for name in used[page])] for page in named}

@@ -27,7 +27,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from bookext.read.book import ROOT
-from bookext.read.kept import cache_path
+from bookext.read.kept import cache_path, digest, remembered, text_digest
 from bookext.read.words import catalogue
 from bookext.run.execute import record_of
 
@@ -87,9 +87,14 @@ def data(name: str) -> Any:
 @cache
 def built(name: str, anchor: str, computed: str, chinese: bool) -> str:
     """A figure with its preset as HTML, without its caption, from what its page gives as JSON."""
-    expression = "explore.build(figure, anchor, '<!-- caption -->', computed)"
-    given = {"bookWords": catalogue()} if chinese else {}
-    return in_node(name, expression, figure=name, anchor=anchor, computed=json.loads(computed), **given)
+    words = {"bookWords": catalogue()} if chinese else {}
+
+    def drawn() -> str:
+        expression = "explore.build(figure, anchor, '<!-- caption -->', computed)"
+        return in_node(name, expression, figure=name, anchor=anchor, computed=json.loads(computed), **words)
+
+    shapes = text_digest(json.dumps(words), digest(STATIC / script for script in scripts(name)))
+    return remembered(f"figure-{name}-{text_digest(anchor, computed)}-{'zh' if chinese else 'en'}", shapes, drawn)
 
 
 def figure(name: str, anchor: str, chinese: bool = False) -> str:

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from jinja2 import FileSystemBytecodeCache
 from markupsafe import Markup
 from sphinx.application import Sphinx
+from sphinx.builders.html import StandaloneHTMLBuilder
 from sphinx.config import Config
 from sphinx.environment.adapters.toctree import document_toc
 
@@ -23,7 +25,7 @@ from bookext.notebook.address import issues_link, report_link, source_link
 from bookext.read.book import ROOT, executed_pages
 from bookext.read.book import config as book_config
 from bookext.read.chapter import read_chapter
-from bookext.read.kept import cache_path
+from bookext.read.kept import BUILD, cache_path
 from bookext.read.words import say
 from bookext.run.execute import record_of
 
@@ -179,6 +181,13 @@ def without_word_index(app: Sphinx) -> None:
     app.builder.search = False  # type: ignore[attr-defined]
 
 
+def keep_templates(app: Sphinx) -> None:
+    """What Jinja makes of the templates is kept from build to build."""
+    if isinstance(app.builder, StandaloneHTMLBuilder):
+        (folder := BUILD / "kept" / "templates").mkdir(parents=True, exist_ok=True)
+        app.builder.templates.environment.bytecode_cache = FileSystemBytecodeCache(str(folder))  # type: ignore[attr-defined]
+
+
 def setup(app: Sphinx) -> None:
     app.add_html_theme("book", str(Path(__file__).parent / "theme"))
     app.add_js_file("book.js", loading_method="defer")
@@ -186,5 +195,6 @@ def setup(app: Sphinx) -> None:
     app.add_config_value("comments_config", None, "")  # jupyter-book sets it, though its extension is not loaded
     app.connect("config-inited", settle_config)
     app.connect("builder-inited", without_word_index)
+    app.connect("builder-inited", keep_templates)
     app.connect("html-page-context", fill_page, priority=950)  # when others have named their files
     app.connect("html-collect-pages", extra_pages)

@@ -71,6 +71,7 @@ def front_matter(text: str) -> dict[str, Any]:
     return (yaml.safe_load(match[1]) or {}) if match else {}
 
 
+@lru_cache(maxsize=256)
 def left_open(text: str) -> int:
     """The line of a cell or block of code that nothing closes, from 1; 0 where there is none.
 
@@ -132,7 +133,6 @@ def book_pages() -> list[Path]:
     return pages
 
 
-@lru_cache(maxsize=1)
 def notebook_pages() -> list[Path]:
     """The pages that are notebooks: each has a generated ``.ipynb`` beside it."""
     return [p for p in book_pages() if is_notebook(readable(p))]

@@ -1,7 +1,6 @@
 """What a course is put together from: the exercises and the questions of the homework, by the section that they are about."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +16,7 @@ QUESTION = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 REFERENCE = re.compile(r"\{(?:eq|ref|numref)\}`(?:[^`<]*<)?([\w:.-]+)>?`")
+LABEL = re.compile(r"^\(([^()\n]+)\)=|^\$\$ \(([^()\n]+)\)|^\s+name: (\S+)$", re.MULTILINE)
 SECTION = re.compile(r"((?:^\([\w:.-]+\)=\s*\n(?:\{[.#][^\n]*\}\s*\n)?)+)## (.*)$", re.MULTILINE)
 CHINESE_QUESTION = re.compile(r"^\((sec-hw[\w-]+)\)=\n## (.*?)（\d+分）$", re.MULTILINE)
 LIVE = re.compile(r"^`{3,}\{live-figure\}\n:name: ([\w-]+)$", re.MULTILINE)
@@ -46,13 +46,25 @@ class Task:
 @lru_cache(maxsize=1)
 def sections() -> list[Section]:
     """The sections of the numbered chapters, in the book's order."""
-    found = []
-    for page in numbered_chapters():
-        text = page.read_text("utf8")
-        heads = list(SECTION.finditer(text))
-        for head, following in zip(heads, [*heads[1:], None], strict=True):
-            names = tuple(re.findall(r"\(([\w:.-]+)\)=", head[1]))
-            found.append(Section(page, head[2], names, head.start(), following.start() if following else len(text)))
+    return [section for page in numbered_chapters() for section in sections_in(page.read_text("utf8"), page)]
+
+
+@lru_cache(maxsize=64)
+def sections_in(text: str, page: Path) -> tuple[Section, ...]:
+    """The sections of a page with this text."""
+    found, heads = [], list(SECTION.finditer(text))
+    for head, following in zip(heads, [*heads[1:], None], strict=True):
+        names = tuple(re.findall(r"\(([\w:.-]+)\)=", head[1]))
+        found.append(Section(page, head[2], names, head.start(), following.start() if following else len(text)))
+    return tuple(found)
+
+
+@lru_cache(maxsize=64)
+def written_at(text: str) -> dict[str, int]:
+    """Where each label of a text stands in it."""
+    found: dict[str, int] = {}
+    for place in LABEL.finditer(text):
+        found.setdefault(next(filter(None, place.groups())), place.start())
     return found
 
 
@@ -61,18 +73,20 @@ def section_of(label: str) -> Section | None:
     if label not in labels():
         return None
     page = labels()[label][0]
-    text = page.read_text("utf8")
-    written = re.search(
-        rf"^\({re.escape(label)}\)=|^\$\$ \({re.escape(label)}\)|^\s+name: {re.escape(label)}$", text, re.MULTILINE
-    )
-    inside = (s for s in sections() if written and s.page == page and s.begin <= written.start() < s.end)
-    return next(inside, None)
+    at = written_at(page.read_text("utf8")).get(label, -1)
+    return next((s for s in sections() if s.page == page and s.begin <= at < s.end), None)
 
 
-def exercises(page: Path) -> Iterator[Task]:
+def exercises(page: Path) -> tuple[Task, ...]:
     """The exercises of a chapter."""
-    for _, title, label, body in EXERCISE.findall(page.read_text("utf8")):
-        yield Task(label, title, 0, tuple(REFERENCE.findall(body)))
+    return exercises_in(page.read_text("utf8"))
+
+
+@lru_cache(maxsize=64)
+def exercises_in(text: str) -> tuple[Task, ...]:
+    """The exercises of a text."""
+    found = EXERCISE.findall(text)
+    return tuple(Task(label, title, 0, tuple(REFERENCE.findall(body))) for _, title, label, body in found)
 
 
 @lru_cache(maxsize=1)

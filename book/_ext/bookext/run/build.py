@@ -9,15 +9,12 @@ from importlib import import_module
 
 from filelock import FileLock, Timeout
 
-from bookext.check import twins
 from bookext.check.results import prepare
 from bookext.read.book import ROOT, config, contents, executed_pages, parsed
 from bookext.read.chapter import SourceError
 from bookext.read.kept import BUILD, cache_path, digest, files
 from bookext.read.labels import bibliography
 from bookext.read.machine import build_environment, is_build_machine
-
-from . import chinese
 
 SITE = BUILD / "html"
 TOPS = [ROOT / name for name in ("_config.yml", "_toc.yml", "requirements.txt", "pyproject.toml")]
@@ -73,7 +70,8 @@ def build() -> int:
         return 0
     # A fault in one of these files is said now, not when all chapters have run.
     config(), contents(), bibliography(), parsed(ROOT / "pyproject.toml", tomllib.loads)
-    from .execute import execute_all, forget_old_caches  # an unchanged book does not wait for Jupyter
+    from . import chinese  # an unchanged book does not wait for Jupyter
+    from .execute import execute_all, forget_old_caches
 
     stamp.unlink(missing_ok=True)
     os.environ |= build_environment()
@@ -84,7 +82,7 @@ def build() -> int:
     where = "" if is_build_machine() else " (not on the build machine: a number may differ by its ±)"
     print(f"Executing chapters{where}", flush=True)
     try:
-        failures = twins.report() or execute_all(executed_pages())
+        failures = execute_all(executed_pages())
     except SourceError as error:
         failures = [str(error)]
     if failures:
@@ -97,6 +95,7 @@ def build() -> int:
     options = ["-n", "-W", "--keep-going", "-q", *everything]
     load_builder()
     prepare()
+    gc.freeze()  # sphinx_external_toc looks at every object that the collector knows, torch's too
     other = chinese.begin(build_site, options)
     failed = build_site(options)
     if other:

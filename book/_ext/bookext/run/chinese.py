@@ -1,7 +1,8 @@
 """The Chinese site: the same book, with the Chinese text of each page that has one, under ``zh/`` with the same addresses.
 
 It is a second run of Sphinx with settings of its own, beside the English one, forked from it when all that both need is imported;
-nothing is executed for it. A page that nobody has translated is there in English, and says so (``pages/chinese``).
+it begins with what the two languages must have in common (``check/twins``), and nothing is executed for it.
+A page that nobody has translated is there in English, and says so (``pages/chinese``).
 """
 
 import copy
@@ -16,10 +17,13 @@ from typing import Any
 
 import yaml
 
-from bookext.check.twins import translated_pages
-from bookext.read.book import config, contents
+from bookext.check.twins import report, translated_pages
+from bookext.read.book import config, contents, executed_pages
+from bookext.read.chapter import SourceError
 from bookext.read.kept import BUILD
 from bookext.read.words import say
+
+from .execute import lend_outputs
 
 HOME = BUILD / "zh"
 LANGUAGE = "zh_CN"
@@ -62,7 +66,12 @@ def _child(build_site: Callable[[list[str]], int], options: list[str]) -> None:
     """What the forked process does; what it prints the English run prints too, but for warnings. Ctrl-C is told by its parent."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
     try:
+        if wrong := report():
+            raise SourceError("\n\n".join(wrong))
+        lend_outputs(executed_pages())
         sys.exit(build_site(options))
+    except SourceError as error:
+        sys.exit(f"\n{error}")
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -129,8 +129,6 @@ def execute_all(pages: list[Path]) -> list[str]:
                 }
                 bundle = CacheBundleIn(waiting[page], str(page), data=told)
                 cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
-    if not failures:
-        lend_outputs(cache, pages)
     return failures
 
 
@@ -182,9 +180,9 @@ def take_over(cache: JupyterCacheBase, other: JupyterCacheBase, page: Path) -> b
     return True
 
 
-def lend_outputs(cache: JupyterCacheBase, pages: list[Path]) -> None:
+def lend_outputs(pages: list[Path]) -> None:
     """Keep the outputs for the Chinese site too: a translation's cells compute the same (check/twins), and differ in their comments."""
-    chinese = get_cache(cache_path("zh"))
+    cache, chinese = get_cache(cache_path()), get_cache(cache_path("zh"))
     for page in pages:
         lend(cache, page, text_of(page, "zh"), chinese)
 

@@ -10,22 +10,27 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Iterable
-from functools import partial
-from importlib import import_module
+from functools import cache, partial
+from importlib import import_module, metadata
 from multiprocessing.connection import Connection
+
+from jupyter_cache import get_cache
 
 import bookext
 from bookext.check.twins import translated_pages
 from bookext.read.blocks import text_of
-from bookext.read.book import book_pages
+from bookext.read.book import book_pages, executed_pages
 from bookext.read.chapter import read_chapter
-from bookext.read.claims import decisions_of
-from bookext.read.kept import keep, pins, remembered
+from bookext.read.claims import claims_of, decisions_of
+from bookext.read.course import exercises_in, sections_in, written_at
+from bookext.read.kept import cache_path, keep, pins, remembered
 from bookext.read.labels import bibliography
 from bookext.read.uses import used_by
 from bookext.read.words import catalogue
 
-from . import build, command
+from . import build, command, execute
+
+LEXERS = "ipython3", "python", "console"  # of the code on the pages
 
 
 def import_all(names: Iterable[str]) -> None:
@@ -39,10 +44,18 @@ def import_all(names: Iterable[str]) -> None:
 
 
 def read_all() -> None:
-    """Read what is known by its content; what is wrong with a page the build says."""
+    """Read what is known by its content; what is wrong with a page or a deck the build says."""
+    kept = get_cache(cache_path())
+    for page in executed_pages():
+        with contextlib.suppress(Exception):
+            execute.has(kept, page)
     for page in book_pages():
         with contextlib.suppress(Exception):
-            decisions_of(read_chapter(page)), used_by(page), read_chapter(text_of(page, "zh"))
+            chapter, twin = read_chapter(page), read_chapter(text_of(page, "zh"))
+            decisions_of(chapter), claims_of(chapter), claims_of(twin), used_by(page)
+            exercises_in(chapter.text), sections_in(chapter.text, page), written_at(chapter.text)
+    for language in LEXERS:
+        list(import_module("pygments.lexers").get_lexer_by_name(language).get_tokens("a"))  # compiles its patterns
 
 
 def child(answer: Connection) -> None:
@@ -70,6 +83,8 @@ def built() -> tuple[int, list[str]]:
 
 def main() -> int:
     """Build whenever asked to, and answer with the exit status."""
+    # What is installed is asked for anew, several times a build.
+    metadata.entry_points = cache(metadata.entry_points)  # type: ignore[assignment]
     build.load_builder()
     import_all(f"bookext.pages.{name}" for name in bookext.PAGES)
     import_all(late := remembered("late", pins(), list))
