@@ -27,6 +27,10 @@ from .table import Row
 TITLE = "Growth"
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = (10, 40, 100)
+FILES = {
+    "search index": "_build/html/_static/search-index.js",
+    "what Sphinx keeps": "_build/.doctrees/environment.pickle",
+}
 # The build, and how long the English run of it was at the search index and at the ledger.
 TIMED = """
 import json, sys, time
@@ -119,8 +123,11 @@ def exponent(sizes: Sequence[int], values: Sequence[float]) -> float:
     return round(math.log(values[-1] / values[-2]) / math.log(sizes[-1] / sizes[-2]), 2)
 
 
-def of_size(chapters: int, folder: Path, outputs: Path) -> tuple[dict[str, float], dict[str, float]]:
-    """CPU seconds and megabytes of each command in a book of so many chapters; ``outputs`` has what the real ones print."""
+def of_size(chapters: int, folder: Path, outputs: Path) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
+    """CPU seconds and megabytes of each command in a book of so many chapters, and megabytes of what grows with it.
+
+    ``outputs`` has what the real chapters print.
+    """
     copy = Copy(folder)
     made = grow(folder, chapters)
     shutil.copytree(outputs, folder / "_build" / "cache")
@@ -142,7 +149,8 @@ def of_size(chapters: int, folder: Path, outputs: Path) -> tuple[dict[str, float
         "one prose edit": prose,
         "mutation": mutation,
     }
-    return {name: r.cpu for name, r in runs.items()} | spent, {name: r.memory for name, r in runs.items()}
+    sizes = {name: (folder / path).stat().st_size / 1e6 for name, path in FILES.items()}
+    return {name: r.cpu for name, r in runs.items()} | spent, {name: r.memory for name, r in runs.items()}, sizes
 
 
 def table(sizes: Sequence[int], found: dict[int, dict[str, float]], unit: str) -> str:
@@ -156,6 +164,21 @@ def table(sizes: Sequence[int], found: dict[int, dict[str, float]], unit: str) -
         grows = f"{exponent(sizes, values)}" if len(sizes) > 1 else ""
         lines.append(f"| {name} | " + " | ".join(f"{v:.3g}" for v in values) + f" | {grows} |")
     return "\n".join([head, *lines])
+
+
+def thousand(sizes: Sequence[int], found: dict[int, tuple[dict[str, float], ...]]) -> list[str]:
+    """What 1,000 chapters would take if all goes on as between the two largest books: on paper."""
+
+    def then(kind: int, name: str) -> float:
+        values = [found[n][kind][name] for n in sizes]
+        return float(values[-1] * (1000 / sizes[-1]) ** exponent(sizes, values))
+
+    return [
+        f"At 1,000 chapters, on paper: a search index of {then(2, 'search index'):.0f} MB, which a reader's first search would "
+        "load, breaks first: it would have to be cut up by chapter. Then the author's edit, "
+        f"{then(0, 'one prose edit'):.0f} s, in which Sphinx reads and writes {then(2, 'what Sphinx keeps'):.0f} MB that it keeps "
+        f"of all pages. A cold build would take {then(0, 'cold build') / 60:.0f} minutes and {then(1, 'cold build') / 1000:.0f} GB."
+    ]
 
 
 def single(folder: Path) -> list[str]:
@@ -184,8 +207,10 @@ def rows() -> list[Row | str]:
         alone = single(folder)
     chapters = re.findall(r"executed in ([\d.]+) s", executed.printed)
     return [
-        table(sizes, {n: cpu for n, (cpu, _) in found.items()}, "CPU seconds"),
-        table(sizes, {n: memory for n, (_, memory) in found.items()}, "megabytes at most, all processes"),
+        table(sizes, {n: cpu for n, (cpu, _, _) in found.items()}, "CPU seconds"),
+        table(sizes, {n: memory for n, (_, memory, _) in found.items()}, "megabytes at most, all processes"),
+        table(sizes, {n: files for n, (_, _, files) in found.items()}, "megabytes of a file"),
+        *(thousand(sizes, found) if len(sizes) > 1 else []),
         f"The real book, executed: {executed.cpu:.0f} CPU seconds in {executed.clock:.0f} s, {executed.memory:.0f} MB; "
         f"its {len(chapters)} notebooks by themselves {sum(map(float, chapters)):.0f} s.",
         *alone,
