@@ -202,7 +202,8 @@ def share(site: Path) -> None:
 
     A link that is one folder too short leads to the Chinese site's own; those of a page kept from the last build are long already.
     """
-    begun = (site / "_static" / "words.js").stat().st_mtime  # it is the first to be written
+    first = site / "_static" / "words.js"  # of all that a run writes
+    begun = first.stat().st_mtime if first.exists() else 0.0
     for path in [*site.rglob("*.html"), *site.glob("_static/previews/*.js")]:
         if path.stat().st_mtime < begun:
             continue
