@@ -44,10 +44,10 @@ def import_all(names: Iterable[str]) -> None:
 
 
 def read_all() -> None:
-    """Read what is known by its content; what is wrong with a page or a deck the build says."""
-    kept = get_cache(cache_path())
-    for page in executed_pages():
-        with contextlib.suppress(Exception):
+    """Read what is known by its content; what is wrong with a page the build says."""
+    with contextlib.suppress(Exception):
+        kept = get_cache(cache_path())
+        for page in executed_pages():
             execute.has(kept, page)
     for page in book_pages():
         with contextlib.suppress(Exception):
