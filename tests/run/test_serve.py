@@ -104,7 +104,9 @@ def test_a_broken_edit_leaves_the_site_and_says_why(served):
     faults = (
         ("42 <value>", "43 <value>", "book/small.md:15: the text says 43, computed 42"),
         ("{ref}`below <there>`", "{ref}`nothing <nowhere>`", "undefined label: 'nowhere'"),
+        ("value)\n```", "value)\n", "nothing closes this block"),
     )
+    builders = psutil.Process(served.process.pid).children()
     for count, (old, new, why) in enumerate(faults, 1):
         served.book.chapter(CHAPTER.replace("See ", "Never see ").replace(old, new))
         served.until_printed("shown as it was", count)
@@ -112,6 +114,7 @@ def test_a_broken_edit_leaves_the_site_and_says_why(served):
         assert "Once more see " in served.get() and "Never see " not in served.get()
     served.book.chapter(CHAPTER.replace("See ", "Again see "))
     served.until("Again see ")
+    assert psutil.Process(served.process.pid).children() == builders  # no fault of a page ends what builds
 
 
 def test_code_that_is_saved_builds_also_what_was_built_before(served):
