@@ -17,7 +17,6 @@ from docutils import nodes
 from jinja2 import FileSystemBytecodeCache
 from markupsafe import Markup
 from sphinx.application import Sphinx
-from sphinx.builders.html import StandaloneHTMLBuilder
 from sphinx.config import Config
 from sphinx.environment.adapters.toctree import document_toc
 
@@ -183,7 +182,7 @@ def without_word_index(app: Sphinx) -> None:
 
 def keep_templates(app: Sphinx) -> None:
     """What Jinja makes of the templates is kept from build to build."""
-    if isinstance(app.builder, StandaloneHTMLBuilder):
+    if app.builder.name == "html":
         (folder := BUILD / "kept" / "templates").mkdir(parents=True, exist_ok=True)
         app.builder.templates.environment.bytecode_cache = FileSystemBytecodeCache(str(folder))  # type: ignore[attr-defined]
 

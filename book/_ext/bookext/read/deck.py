@@ -109,7 +109,7 @@ def read_deck(path: Path) -> Deck:
     return parse_deck(path.read_text("utf8"), path)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=32)
 def parse_deck(text: str, path: Path) -> Deck:
     """As ``read_deck``, for text that need not be on disk."""
     front, name = front_matter(text), display_path(path)
