@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from bookext.run import serve
 from smallbook import CHAPTER, Book
 from support import ROOT
 
@@ -82,6 +83,7 @@ def test_an_edited_word_is_on_the_page_and_what_is_built_is_what_make_book_build
     served.until("Do see ")
     served.book.chapter(CHAPTER.replace("See ", "Please see "))
     served.until("Please see ")
+    served.wait((served.book.root / "_build" / "fingerprint").exists)  # it is written when all is built
     by_serve = served.book.site
     assert b"/built" not in by_serve["book/small.html"] and "/built" in served.get()
     (served.book.root / "_build" / "machinery").unlink()
@@ -115,6 +117,43 @@ def test_a_broken_edit_leaves_the_site_and_says_why(served):
     served.book.chapter(CHAPTER.replace("See ", "Again see "))
     served.until("Again see ")
     assert psutil.Process(served.process.pid).children() == builders  # no fault of a page ends what builds
+
+
+def test_a_page_is_shown_before_its_site_is_built_and_taken_back_if_that_fails(served):
+    served.book.chapter(CHAPTER.replace("See ", "First see "))
+    served.until("First see ")
+    served.until_printed(": shown after")
+    failed = served.said.read_text("utf8").count("shown as it was")
+    index = served.book.root / "book" / "index.md"
+    before = index.read_text("utf8")
+    index.write_text(
+        before.replace("Words", "Other words"), "utf8"
+    )  # nothing is wrong with it, and it is written first
+    served.book.chapter(CHAPTER.replace("{ref}`below <there>`", "{ref}`nothing <nowhere>`"))
+    served.until_printed("shown as it was", failed + 1)
+    assert "First see " in served.get() and "Other words" not in served.get("/book/index.html")
+    served.book.chapter(CHAPTER.replace("See ", "Then see "))
+    served.until("Then see ")
+    assert "Other words" in served.get("/book/index.html")
+    index.write_text(before, "utf8")
+    served.wait(lambda: "Other words" not in served.get("/book/index.html"))
+
+
+def test_a_page_is_shown_with_its_figures_or_not_yet(tmp_path, monkeypatch):
+    site, shown = tmp_path / "html", tmp_path / "served"
+    for folder in (site, shown):
+        (folder / "_images").mkdir(parents=True)
+        (folder / "page.html").write_text(f'{folder.name} <img src="_images/a.svg">')
+    monkeypatch.setattr(serve, "SITE", site)
+    monkeypatch.setattr(serve, "SERVED", shown)
+    early = serve.Early()
+    early.show(site / "page.html")
+    assert (shown / "page.html").read_text().startswith("served")
+    (site / "_images/a.svg").write_text("<svg/>")
+    early.show(site / "page.html")
+    assert (shown / "page.html").read_text().startswith("html") and (shown / "_images/a.svg").exists()
+    early.take_back()
+    assert (shown / "page.html").read_text().startswith("served")
 
 
 def test_code_that_is_saved_builds_also_what_was_built_before(served):

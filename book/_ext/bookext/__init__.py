@@ -23,6 +23,7 @@ if sys.argv[:1] == [
 
 # In this order: handlers of one event run as they were connected.
 PAGES = (
+    "early",
     "chinese",
     "writer",
     "references",

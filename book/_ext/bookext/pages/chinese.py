@@ -197,24 +197,28 @@ def languages(app: Sphinx, pagename: str) -> dict[str, Any]:
     }
 
 
-def share(site: Path) -> None:
-    """Let the pages of the Chinese site take from the English one what is the same, and leave out the copies.
+def share_page(path: Path, site: Path) -> None:
+    """Let a page or a script of the Chinese site take from the English one what is the same.
 
     A link that is one folder too short leads to the Chinese site's own; those of a page kept from the last build are long already.
     """
+    own = "" if path.suffix == ".js" else "../" * (len(path.relative_to(site).parts) - 1)
+
+    def lengthened(link: re.Match[str]) -> str:
+        return link[0] + "../" * (link[2] == own)
+
+    text = path.read_text("utf8")
+    if (shared := SHARED.sub(lengthened, text)) != text:
+        path.write_text(shared, "utf8")
+
+
+def share(site: Path) -> None:
+    """Let all that was written in this run share with the English site; the copies are left out."""
     first = site / "_static" / "words.js"  # of all that a run writes
     begun = first.stat().st_mtime if first.exists() else 0.0
     for path in [*site.rglob("*.html"), *site.glob("_static/previews/*.js")]:
-        if path.stat().st_mtime < begun:
-            continue
-        own = "" if path.suffix == ".js" else "../" * (len(path.relative_to(site).parts) - 1)
-
-        def lengthened(link: re.Match[str], own: str = own) -> str:
-            return link[0] + "../" * (link[2] == own)
-
-        text = path.read_text("utf8")
-        if (shared := SHARED.sub(lengthened, text)) != text:
-            path.write_text(shared, "utf8")
+        if path.stat().st_mtime >= begun:
+            share_page(path, site)
 
 
 def write_words(app: Sphinx) -> None:

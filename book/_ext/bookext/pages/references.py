@@ -59,12 +59,13 @@ def formatted_key() -> str:
 
 def recall_formatted(app: Sphinx) -> None:
     FORMATTED.clear()
-    FORMATTED.update(remembered("references", formatted_key(), dict))
+    FORMATTED.update(remembered(f"references-{app.config.language}", formatted_key(), dict))
 
 
 def keep_formatted(app: Sphinx, env: Any) -> None:
-    if remembered("references", formatted_key(), dict) != FORMATTED:
-        keep("references", formatted_key(), FORMATTED)
+    """A file for each language: both run at once, and the one would take for old what the other has written."""
+    if remembered(name := f"references-{app.config.language}", formatted_key(), dict) != FORMATTED:
+        keep(name, formatted_key(), FORMATTED)
 
 
 BOTH, OTHERS = "和", "等人"  # as a Chinese sentence names the authors

@@ -5,7 +5,9 @@ import os
 import shutil
 import sys
 import tomllib
+from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 
@@ -18,6 +20,8 @@ from bookext.read.machine import build_environment, is_build_machine
 
 SITE = BUILD / "html"
 TOPS = [ROOT / name for name in ("_config.yml", "_toc.yml", "requirements.txt", "pyproject.toml")]
+# What is done with a page once it is written, before the rest of the site is: ``make serve`` shows it.
+on_page: Callable[[Path], None] | None = None
 SHAPES = ("book/_ext/bookext/pages", "book/_ext/bookext/read", "book/_ext/bookext/notebook", "book/_static")
 
 

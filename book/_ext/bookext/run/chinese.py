@@ -26,6 +26,7 @@ from bookext.read.words import say
 from .execute import lend_outputs
 
 HOME = BUILD / "zh"
+PAGES = HOME / "_build" / "html"
 LANGUAGE = "zh_CN"
 
 
@@ -76,6 +77,14 @@ def _child(build_site: Callable[[list[str]], int], options: list[str]) -> None:
         sys.exit(130)
 
 
+_running: list[ForkProcess] = []
+
+
+def refused() -> bool:
+    """Whether a Chinese run that this process has begun has failed already."""
+    return any(run.exitcode for run in _running)
+
+
 def begin(build_site: Callable[[list[str]], int], options: list[str]) -> ForkProcess | None:
     """Start the Chinese run in a process of its own, where anything is translated."""
     if not translated_pages():
@@ -85,13 +94,13 @@ def begin(build_site: Callable[[list[str]], int], options: list[str]) -> ForkPro
         target=_child, args=(build_site, [*options, *write_settings()]), daemon=True
     )
     run.start()
+    _running.append(run)
     return run
 
 
 def put(site: Path) -> None:
     """Put the pages of a finished run under ``zh/`` of the site, and its figures beside the English ones: a name is what is in it."""
-    made = HOME / "_build" / "html"
-    shutil.copytree(made, site / "zh", copy_function=os.link, ignore=shutil.ignore_patterns("_images"))
-    for image in (made / "_images").glob("*"):
+    shutil.copytree(PAGES, site / "zh", copy_function=os.link, ignore=shutil.ignore_patterns("_images"))
+    for image in (PAGES / "_images").glob("*"):
         if not (there := site / "_images" / image.name).exists():
             there.hardlink_to(image)

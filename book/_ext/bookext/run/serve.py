@@ -3,7 +3,8 @@
     python -m bookext.run.serve [PORT]
 
 Here files are watched and pages served; ``run/warm`` builds, in a process of its own that is started anew when anything but the text
-of a page has changed. Served is a copy, ``_build/served``: a build that fails, or is at work, leaves the site as it was.
+of a page has changed. Served is a copy, ``_build/served``: a build that fails, or is at work, leaves the site as it was;
+but a page that was edited is shown as soon as it is written, and taken back if the build then fails.
 """
 
 import errno
@@ -11,12 +12,15 @@ import functools
 import http.server
 import io
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +28,15 @@ from bookext.read.book import ROOT
 from bookext.read.kept import BUILD
 
 from .build import SITE, TOPS
+from .chinese import PAGES as CHINESE
 from .command import end_children
 
 SERVED, BUILT = BUILD / "served", "/built"
 LOOK = 0.1  # seconds between looks at the files; one takes 3 ms
+IMAGE = re.compile(rb"_images/([\w.-]+)")
 # Asked for rather than held open: a browser keeps six connections to a host, and an author may have more pages open.
 RELOAD = b"""<script>{
-const ask = () => fetch("%s").then(r => r.text()), first = ask();
+const ask = () => fetch("%s" + location.pathname).then(r => r.text()), first = ask();
 setInterval(async () => { if (!document.hidden && await ask() !== await first) location.reload() }, 200);
 }</script>
 """ % BUILT.encode()
@@ -80,32 +86,59 @@ def is_text(name: str) -> bool:
     return name.startswith("book/") and not name.startswith("book/_") and name.endswith((".md", ".ipynb", "kept.txt"))
 
 
-def put() -> bool:
-    """Make what is served what was built; whether anything of it is new."""
+def put() -> None:
+    """Make what is served what was built."""
     ours, theirs = (
         {name.removeprefix(f"{folder}/"): told for name, told in seen(folder).items()} for folder in (SERVED, SITE)
     )
-    for name in (new := [name for name, told in theirs.items() if ours.get(name) != told]):
+    for name in [name for name, told in theirs.items() if ours.get(name) != told]:
         (SERVED / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(SITE / name, SERVED / ".new")
         (SERVED / ".new").replace(SERVED / name)
-    for name in (gone := ours.keys() - theirs.keys()):
+    for name in ours.keys() - theirs.keys():
         (SERVED / name).unlink()
-    return bool(new or gone)
+
+
+class Early:
+    """The pages that are shown before their site is built, what was served in their place, and when the first of a build was."""
+
+    def __init__(self) -> None:
+        self.before: dict[Path, bytes] = {}
+        self.first = 0.0
+
+    def show(self, page: Path) -> None:
+        """Serve a page, if all its figures are there."""
+        site, home = (CHINESE, SERVED / "zh") if page.is_relative_to(CHINESE) else (SITE, SERVED)
+        served, data = home / page.relative_to(site), page.read_bytes()
+        images = {name.decode() for name in IMAGE.findall(data)}
+        new = [name for name in images if not (SERVED / "_images" / name).exists()]
+        if not served.exists() or not all((site / "_images" / name).exists() for name in new):
+            return
+        for name in new:
+            shutil.copy2(site / "_images" / name, SERVED / "_images" / name)
+        self.first = self.first or time.monotonic()
+        self.before.setdefault(served, served.read_bytes())
+        shutil.copy2(page, SERVED / ".new")
+        (SERVED / ".new").replace(served)
+
+    def take_back(self) -> None:
+        """Serve what was there before."""
+        for served, data in self.before.items():
+            served.write_bytes(data)
+        self.before.clear()
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
     """The site as it is on the disk; to a page it adds a script that asks what was built last."""
 
-    built = 0.0
-
     def send_head(self) -> Any:
-        path = Path(self.translate_path(self.path))
+        asked = self.path.startswith(BUILT)
+        path = Path(self.translate_path(self.path.removeprefix(BUILT)))
         page = path / "index.html" if path.is_dir() and self.path.endswith("/") else path
-        if self.path == BUILT:
-            data = str(Handler.built).encode()
-        elif page.suffix == ".html" and page.is_file():
-            data = page.read_bytes() + RELOAD
+        if page.suffix == ".html" and page.is_file():
+            data = page.read_bytes()
+            # What a page's opening tag says of the whole site is no reason to load it anew.
+            data = str(zlib.crc32(data[data.find(b"<head") :])).encode() if asked else data + RELOAD
         else:
             return super().send_head()
         self.send_response(200)
@@ -127,8 +160,11 @@ class Builder:
 
     process: "subprocess.Popen[str] | None" = None
 
-    def build(self, anew: bool) -> bool:
-        """Build what changed, in a process started ``anew`` if its code or what it keeps may have; whether it went well."""
+    def build(self, anew: bool, show: Callable[[Path], None]) -> bool:
+        """Build what changed, in a process started ``anew`` if its code or what it keeps may have; whether it went well.
+
+        Each page is shown once it is written, but by new code, which may have changed what they load.
+        """
         if anew and self.process:
             self.process.kill()
             self.process.wait()
@@ -142,27 +178,33 @@ class Builder:
             print(file=self.process.stdin, flush=True)
         except BrokenPipeError:  # it could not start and has said why
             return False
-        return self.process.stdout.readline() == "0\n"
+        while Path(told := self.process.stdout.readline().strip()).is_absolute():
+            if not anew:
+                show(Path(told))
+        return told == "0"
 
 
 def keep_built() -> None:
     """Build what is saved, for as long as this runs."""
-    builder, before, anew = Builder(), settled(), True
+    builder, early, before, anew = Builder(), Early(), settled(), True
     what: list[str] = []
     while True:
-        begun = time.monotonic()
-        good = builder.build(anew)
+        begun, early.first = time.monotonic(), 0.0
+        good = builder.build(anew, early.show)
         now = settled()
         names = changed(before, now)
         if anew := not all(map(is_text, names)):  # changed while it was built: by code that is no longer there
             for stamp in ("fingerprint", "machinery"):
                 (BUILD / stamp).unlink(missing_ok=True)
-        elif good and put():
-            Handler.built = time.time()
+        elif good:
+            put()
+            early.before.clear()
+        else:
+            early.take_back()
         if what and good:
-            print(
-                f"{', '.join(what[:3])}{' …' * (len(what) > 3)}: built in {time.monotonic() - begun:.1f} s", flush=True
-            )
+            shown = f"shown after {early.first - begun:.1f} s, all " if early.first else ""
+            took = f"{shown}built in {time.monotonic() - begun:.1f} s"
+            print(f"{', '.join(what[:3])}{' …' * (len(what) > 3)}: {took}", flush=True)
         elif not good:
             print("The site is shown as it was; save again when it is mended.", flush=True)
         while not names:

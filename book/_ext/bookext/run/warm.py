@@ -5,15 +5,19 @@ code, settings and catalogues, for which ``run/serve`` starts another one when t
 """
 
 import contextlib
+import importlib.metadata
 import logging
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterable
-from functools import cache, partial
-from importlib import import_module, metadata
+from collections.abc import Callable, Iterable
+from functools import partial
+from importlib import import_module
 from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
 
+import nbformat
 from jupyter_cache import get_cache
 
 import bookext
@@ -25,10 +29,11 @@ from bookext.read.claims import claims_of, decisions_of
 from bookext.read.course import exercises_in, sections_in, written_at
 from bookext.read.kept import cache_path, keep, pins, remembered
 from bookext.read.labels import bibliography
+from bookext.read.numbers import executed_notebook
 from bookext.read.uses import used_by
 from bookext.read.words import catalogue
 
-from . import build, command, execute
+from . import build, chinese, command, execute
 
 LEXERS = "ipython3", "python", "console"  # of the code on the pages
 
@@ -43,12 +48,21 @@ def import_all(names: Iterable[str]) -> None:
     root.handlers[:], root.level = before  # one of them, a style for code, would have every library log what it does
 
 
+def ask_once() -> None:
+    """What is installed is asked of hundreds of packages, several times a build; here their answer is kept."""
+    for library in (importlib.metadata, sys.modules.get("importlib_metadata")):
+        asked: Any = getattr(library, "entry_points", None)
+        for module in [m for m in sys.modules.values() if asked and vars(m).get("entry_points") is asked]:
+            module.entry_points = asked().select  # type: ignore[attr-defined]
+
+
 def read_all() -> None:
     """Read what is known by its content; what is wrong with a page the build says."""
     with contextlib.suppress(Exception):
         kept = get_cache(cache_path())
         for page in executed_pages():
             execute.has(kept, page)
+        nbformat.writes(executed_notebook(page))  # compiles what validates a notebook
     for page in book_pages():
         with contextlib.suppress(Exception):
             chapter, twin = read_chapter(page), read_chapter(text_of(page, "zh"))
@@ -59,22 +73,30 @@ def read_all() -> None:
 
 
 def child(answer: Connection) -> None:
-    """``make book``; at its end it tells which modules it had to import."""
+    """``make book``; it tells of each page that it has written, and at its end which modules it had to import."""
     before, status = set(sys.modules), 1
+
+    def tell(page: Path) -> None:
+        if not chinese.refused():
+            answer.send(page)
+
+    build.on_page = tell
     try:
         status = command.guarded(build.__name__, partial(build.main, wait=True))
     finally:
         answer.send((status, sorted(set(sys.modules) - before)))
 
 
-def built() -> tuple[int, list[str]]:
-    """The exit status of a build, and the modules that it imported."""
+def built(tell: Callable[[Path], None]) -> tuple[int, list[str]]:
+    """The exit status of a build, and the modules that it imported; each page is told of once it is written."""
     here, there = multiprocessing.Pipe(duplex=False)
     run = multiprocessing.get_context("fork").Process(target=child, args=(there,))
     run.start()
     there.close()
     try:
-        return here.recv()
+        while isinstance(told := here.recv(), Path):
+            tell(told)
+        return told
     except EOFError:  # killed
         return 1, []
     finally:
@@ -82,20 +104,20 @@ def built() -> tuple[int, list[str]]:
 
 
 def main() -> int:
-    """Build whenever asked to, and answer with the exit status."""
-    # What is installed is asked for anew, several times a build.
-    metadata.entry_points = cache(metadata.entry_points)  # type: ignore[assignment]
+    """Build whenever asked to, and answer with the pages as they are written, and with the exit status."""
     build.load_builder()
     import_all(f"bookext.pages.{name}" for name in bookext.PAGES)
     import_all(late := remembered("late", pins(), list))
+    ask_once()
     bibliography()
     if translated_pages():
         catalogue()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    say = partial(print, file=answers, flush=True)
     for _ in sys.stdin:
-        status, imported = built()
-        print(status, file=answers, flush=True)
+        status, imported = built(say)
+        say(status)
         if imported:
             keep("late", pins(), late := [*late, *imported])
             import_all(imported)
