@@ -9,8 +9,10 @@ import ast
 import contextlib
 import importlib
 import io
+import mmap
 import os
 import re
+import tempfile
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +27,7 @@ from labs.homework import Homework
 
 HOMEWORKS = tuple(path.stem for path in masters())
 SECRET = b"a secret for tests"
+LARGE = 2**17  # bytes
 SALT = os.environ.get("TERM_SALT") or salt()  # the term's; the rehearsal tries others
 
 
@@ -59,8 +62,12 @@ def whole(text: str, student_id: str, answers: dict[str, str] | None = None) -> 
     return namespace, execute(sources, namespace)
 
 
-@cache
 def reference(name: str, student_id: str = "s123") -> tuple[dict[str, Any], str]:
+    return _reference(name, student_id)
+
+
+@cache  # which knows a call by how it is written: with its defaults filled in
+def _reference(name: str, student_id: str) -> tuple[dict[str, Any], str]:
     return whole(master(name), student_id)
 
 
@@ -82,12 +89,31 @@ def line_of(printed: str, question: str) -> str:
 
 def copy_of(namespace: dict[str, Any]) -> dict[str, Any]:
     """A solved notebook's names for an answer that may change arrays in place."""
-    return {k: v.copy() if isinstance(v, np.ndarray) else v for k, v in namespace.items()}
+    return {k: _copied(v) if isinstance(v, np.ndarray) else v for k, v in namespace.items()}
+
+
+FILES: dict[int, tuple[np.ndarray, Any]] = {}  # by the id of an array: itself, which so keeps its id, and its bytes
+
+
+def _copied(array: np.ndarray) -> np.ndarray:
+    """A copy; of a large array a map of its bytes, of which the kernel copies the pages that are written to."""
+    if array.nbytes < LARGE or array.dtype.hasobject:
+        return array.copy()
+    if id(array) not in FILES:
+        FILES[id(array)] = array, tempfile.TemporaryFile()  # noqa: SIM115 open as long as this process
+        FILES[id(array)][1].write(array.tobytes())
+        FILES[id(array)][1].flush()
+    own = mmap.mmap(FILES[id(array)][1].fileno(), array.nbytes, access=mmap.ACCESS_COPY)
+    return np.frombuffer(own, array.dtype).reshape(array.shape)
+
+
+def planted(name: str, question: str, answer: str, student_id: str = "s123") -> tuple[str, checks.Result]:
+    """One wrong answer in a notebook that is right otherwise: the line of its visible check, the hidden result."""
+    return _planted(name, question, answer, student_id)
 
 
 @cache
-def planted(name: str, question: str, answer: str, student_id: str = "s123") -> tuple[str, checks.Result]:
-    """One wrong answer in a notebook that is right otherwise: the line of its visible check, the hidden result."""
+def _planted(name: str, question: str, answer: str, student_id: str) -> tuple[str, checks.Result]:
     copied = copy_of(reference(name, student_id)[0])
     visible = [source for asked, source in cells(master(name)) if f'hw.check("{question}"' in source and not asked]
     printed = execute([answer, *visible], copied)

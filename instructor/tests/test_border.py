@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import missing
 
 from instructor.grading import gradescope, sandbox
 from instructor.grading.sandbox import INSIDE, ROOT, Sandbox, Session
@@ -97,17 +96,11 @@ def test_of_the_repository_only_the_folder_and_labs_are_bound():
 
 
 @pytest.fixture(scope="module")
-def probed() -> Iterator[Session]:
+def probed(walled: Sandbox) -> Iterator[Session]:
     """A submission in a sandbox of tier 1 that tells what it sees."""
-    if not shutil.which("bwrap"):
-        missing("bubblewrap", "Install it: `apt install bubblewrap`.")
-    if Path(sys.prefix).is_relative_to("/tmp"):
-        missing("an environment outside /tmp", "Submissions see a /tmp of their own: clone the repository elsewhere.")
-    made = Sandbox(1, slot=31)
-    with Session(made, [PROBE]) as session:
+    with Session(walled, [PROBE]) as session:
         session.begin("probe")
         yield session
-    made.close()
 
 
 def test_a_submission_sees_the_folder_and_labs(probed):

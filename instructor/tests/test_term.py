@@ -106,6 +106,7 @@ def test_another_students_numbers_are_right_in_one_of_a_hundred_pairs_at_most(na
 def with_salt(monkeypatch: pytest.MonkeyPatch, salt: str) -> None:
     """Everything that the tests of the homework have worked out is worked out anew, with another salt."""
     monkeypatch.setattr(planting, "SALT", salt)
+    planting.FILES.clear()
     for module_ in (planting, test_homeworks, test_wrong_answers):
         for kept in [value for value in vars(module_).values() if hasattr(value, "cache_clear")]:
             kept.cache_clear()
