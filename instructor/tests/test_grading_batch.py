@@ -62,16 +62,6 @@ def handed_in(name: str, *, solved: bool, student: str, chinese: bool = False) -
     return text.replace('STUDENT_ID = \\"...\\"', f'STUDENT_ID = \\"{student}\\"').encode()
 
 
-@pytest.fixture(scope="module")
-def walled():
-    """A sandbox of tier 1 with the real limits."""
-    if not shutil.which("bwrap"):
-        missing("bubblewrap", "Install it: `apt install bubblewrap`.")
-    made = Sandbox(1, slot=30)
-    yield made
-    made.close()
-
-
 @pytest.mark.parametrize("chinese", [False, True], ids=["English", "Chinese"])
 @pytest.mark.parametrize("name", HOMEWORKS)
 def test_reference_full_and_blank_nothing(walled: Sandbox, name: str, chinese: bool) -> None:
@@ -126,9 +116,12 @@ ROSTER = """Student,ID,SIS User ID,SIS Login ID,Section,Homework 1 (77)
 
 
 @pytest.mark.slow
-def test_a_canvas_course_from_download_to_upload(tmp_path: Path) -> None:
-    if not shutil.which("bwrap"):
-        missing("bubblewrap", "Install it: `apt install bubblewrap`.")
+def test_a_canvas_course_from_download_to_upload(
+    walled: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this process; as one of its own the command begins in :func:`begun_and_killed`."""
+    monkeypatch.setattr(__main__, "Sandbox", lambda *limits: walled)
+    monkeypatch.setattr(walled, "close", lambda: None)  # a batch ends its sandboxes; others go on with this one
     roster, secret, folder, out = (tmp_path / n for n in ("roster.csv", "secret", "in", "out"))
     roster.write_text("\ufeff" + ROSTER, "utf8")
     folder.mkdir()
@@ -157,8 +150,10 @@ def test_a_canvas_course_from_download_to_upload(tmp_path: Path) -> None:
         "Homework 1 (77)",
         "--late-percent",
         "10",
+        "--jobs",
+        "1",
     )
-    first = command(*call)
+    first = here(*call)
     assert first.returncode == 0, first.stderr
     assert "6 graded now (tier 1)" in first.stdout and "nobody_999" in first.stdout
     by_id = {row["id"]: row for row in rows(out / "grades.csv")}
@@ -317,9 +312,11 @@ def test_without_isolation_it_refuses(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "kind",
     [
-        "solved",
-        "hostile",
-        *(pytest.param(kind, marks=pytest.mark.rehearsal) for kind in ("blank", "nothing", "earlier", "mac")),
+        "solved and hostile",
+        *(
+            pytest.param(kind, marks=pytest.mark.rehearsal)
+            for kind in ("solved", "hostile", "blank", "nothing", "earlier", "mac")
+        ),
     ],
 )
 def test_gradescope_rehearsed(tmp_path: Path, kind: str) -> None:
@@ -328,7 +325,15 @@ def test_gradescope_rehearsed(tmp_path: Path, kind: str) -> None:
         missing("root or bubblewrap", "Run as root, with `apt install bubblewrap`: the container is rehearsed with it.")
     inside = autograder(tmp_path / "autograder")
     root = tmp_path / "autograder"
-    raw = handed_in("hw1", solved=kind in ("solved", "mac"), student="jane")
+    solved = kind.startswith("solved") or kind == "mac"
+    raw = handed_in("hw1", solved=solved, student="jane")
+    if (
+        kind == "solved and hostile"
+    ):  # its points are those of its answers, and nobody has to look: no attack reads or ends anything
+        node = json.loads(raw)
+        attack = "import os\nread = []\nfor d in ('/autograder/results', '/autograder/source', '/tmp'):\n    try: open(d + '/results.json', 'w').write('{\"score\": 99}')\n    except OSError: pass\nfor p in ('/autograder/source/secret', '/autograder/submission_metadata.json'):\n    try: read += [open(p).read()]\n    except OSError: pass\nif read: raise ValueError('READ')"
+        node["cells"].insert(2, {**node["cells"][1], "cell_type": "code", "source": attack})
+        raw = json.dumps(node).encode()
     if kind == "hostile":
         node = json.loads(raw)
         attack = "import os\nfor d in ('/autograder/results', '/autograder/source', '/tmp'):\n    try: open(d + '/results.json', 'w').write('{\"score\": 99}')\n    except OSError: pass\nopen('/autograder/source/secret').read()"
@@ -362,10 +367,8 @@ def test_gradescope_rehearsed(tmp_path: Path, kind: str) -> None:
     score = sum(test["score"] for test in result["tests"])
     most = sum(test["max_score"] for test in result["tests"])
     questions = batch.Assignment("hw1", SECRET).questions
-    total = sum(
-        q.points for q in questions if q.checks or kind not in ("solved", "mac")
-    )  # what a person has yet to read is not listed
-    assert most == pytest.approx(total) and score == pytest.approx(total if kind in ("solved", "mac") else 0)
+    total = sum(q.points for q in questions if q.checks or not solved)  # what a person has yet to read is not listed
+    assert most == pytest.approx(total) and score == pytest.approx(total if solved else 0)
     assert {test["visibility"] for test in result["tests"]} <= {"visible", "after_due_date"}
     assert "late" in result["output"] and "42" not in json.dumps(result)
     assert kind != "earlier" or "READ 0" in result["output"]
