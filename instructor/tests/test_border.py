@@ -65,6 +65,7 @@ def test_a_module_inside_imports_nothing_from_outside(name):
     assert "instructor." not in text  # nor by a name that is put together
 
 
+@pytest.mark.slow
 def test_the_folder_works_by_itself(tmp_path):
     """All of it imports where there is no ``instructor``, under the name that it has in the sandbox."""
     shutil.copytree(INSIDE, tmp_path / "inside", ignore=shutil.ignore_patterns("__pycache__"))
@@ -103,6 +104,7 @@ def probed(walled: Sandbox) -> Iterator[Session]:
         yield session
 
 
+@pytest.mark.slow
 def test_a_submission_sees_the_folder_and_labs(probed):
     seen = {name for name in probed.call("files", "/sandbox") if "__pycache__" not in name}
     labs = {path.relative_to(ROOT).as_posix() for path in (ROOT / "labs").rglob("*") if path.is_file()}
@@ -113,6 +115,7 @@ def test_a_submission_sees_the_folder_and_labs(probed):
     assert probed.call("loaded") == ["inside", "inside.notebook", "inside.plain", "inside.source"]
 
 
+@pytest.mark.slow
 def test_a_submission_does_not_see_the_repository(probed):
     ours = [str(path) for path in ROOT.iterdir() if not Path(sys.prefix).is_relative_to(path)]
     assert len(ours) > 10 and probed.call("there", ours) == []
@@ -121,6 +124,7 @@ def test_a_submission_does_not_see_the_repository(probed):
     assert probed.call("there", [str(Path.home() / ".config"), str(INSIDE)]) == []
 
 
+@pytest.mark.slow
 def test_nothing_else_is_mounted(probed):
     mounted = {path for path in probed.call("mounted") if not path.startswith(("/proc", "/dev"))}
     ours = {"/sandbox/inside", "/sandbox/labs"}

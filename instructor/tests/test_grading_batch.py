@@ -62,6 +62,7 @@ def handed_in(name: str, *, solved: bool, student: str, chinese: bool = False) -
     return text.replace('STUDENT_ID = \\"...\\"', f'STUDENT_ID = \\"{student}\\"').encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chinese", [False, True], ids=["English", "Chinese"])
 @pytest.mark.parametrize("name", HOMEWORKS)
 def test_reference_full_and_blank_nothing(walled: Sandbox, name: str, chinese: bool) -> None:
@@ -536,6 +537,7 @@ def test_a_truthy_value_is_no_verdict() -> None:
         checks.check(1, float("nan"), "rule")  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_local_and_walled_agree(walled: Sandbox, tmp_path: Path) -> None:
     """The reference in this process gets what it gets in the sandbox."""
     for cells in (RIGHT, WRONG, BLANK):

@@ -36,9 +36,14 @@ from instructor.tests.planting import (
 )
 from labs.words import retell
 
+LONG = ("hw4", "hw5")  # a solved one of these computes for seconds
 # The tests of one homework share what they have worked out.
 each_homework = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in HOMEWORKS]
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.xdist_group(name), *[pytest.mark.slow] * (name in LONG)])
+        for name in HOMEWORKS
+    ],
 )
 # Who has a number for which the wrong answer is right has no wrong answer: somebody else is asked. The rarest mistake (homework 2,
 # 3b: the factor not rounded) shows for one number in 13, so with a salt in 100 000 for none of these; few are ever asked.
@@ -299,6 +304,7 @@ def test_a_mixed_notebook_run_whole_is_the_sum_of_its_answers(name: str) -> None
                 assert line_of(printed, question).startswith("✓") is green, (answer, line_of(printed, question))
 
 
+@pytest.mark.slow
 @each_homework
 def test_a_mixed_notebook_has_the_same_points_in_the_sandbox(name: str, walled: Sandbox) -> None:
     chosen = mixed(name, "first")
