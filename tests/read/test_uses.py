@@ -95,14 +95,30 @@ def test_a_module_of_the_transformer_is_the_business_of_two_pages():
     assert using == {"10-transformer", "gallery"}
 
 
+# What a program loads of labs, each in a fork of a process that has imported what labs imports.
+LOADED = """
+import os, sys
+import matplotlib.pyplot, numpy, sympy, torch
+assert not [name for name in sys.modules if name.partition(".")[0] == "labs"]
+for program in sys.argv[1:]:
+    if os.fork() == 0:
+        exec(program)
+        print(*(m.__file__ for n, m in sys.modules.items() if n.partition(".")[0] == "labs"), flush=True)
+        os._exit(0)
+    assert os.wait()[1] == 0
+"""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["01-chained-jacobians", "06-xavier", "08-nan-clinic", "10-transformer"])
-def test_what_is_imported_is_among_what_is_used(name):
+def test_what_is_imported_is_among_what_is_used():
     """Against Python itself: the modules of labs that a chapter's own imports load."""
-    sources = [cell.source for cell in read_chapter(ROOT / "book" / f"{name}.md").code]
-    imports = [node for source in sources for node in ast.parse(source).body if isinstance(node, ast.ImportFrom)]
-    lines = [ast.unparse(node) for node in imports if (node.module or "").startswith("labs")]
-    shown = "import sys; print(*(m.__file__ for n, m in sys.modules.items() if n.partition('.')[0] == 'labs'))"
-    program = "\n".join([*lines, shown])
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert lines and set(done.stdout.split()) <= set(map(str, uses.used(sources)))
+    names = "01-chained-jacobians", "06-xavier", "08-nan-clinic", "10-transformer"
+    chapters = [[cell.source for cell in read_chapter(ROOT / "book" / f"{name}.md").code] for name in names]
+    programs = []
+    for sources in chapters:
+        imports = [node for source in sources for node in ast.parse(source).body if isinstance(node, ast.ImportFrom)]
+        programs.append("\n".join(ast.unparse(n) for n in imports if (n.module or "").startswith("labs")))
+    command = [sys.executable, "-c", LOADED, *programs]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    for sources, program, loaded in zip(chapters, programs, done.stdout.splitlines(), strict=True):
+        assert program and set(loaded.split()) <= set(map(str, uses.used(sources))), program

@@ -14,10 +14,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 IMPORTED = """
-import sys, time, torch
-before, start = set(sys.modules), time.process_time()
+import sys, time
+import torch
+before, start = set(sys.modules), time.process_time()  # of this process: until here it is torch's
 import labs.monitor
-print(round(time.process_time() - start, 3), *sorted(set(sys.modules) - before))
+print((time.process_time() - start) / start, *sorted(set(sys.modules) - before))
 """
 USED = """
 import sys, torch
@@ -43,10 +44,9 @@ def python(code: str, executable: str = sys.executable, **environment: str) -> s
 
 
 def test_an_import_is_quick_and_brings_little_along():
-    took, *modules = min(
-        (python(IMPORTED, PYTHONPATH=str(ROOT)).split() for _ in range(3)), key=lambda words: float(words[0])
-    )
-    assert float(took) <= 0.1, took  # seconds of CPU time beyond torch
+    share, *modules = python(IMPORTED, PYTHONPATH=str(ROOT)).split()
+    assert "labs.monitor" in modules
+    assert float(share) <= 0.08, share  # of torch's time, 0.1 s or so: a busy or slow processor stretches both
     assert {name for name in modules if name.startswith("labs.")} <= {"labs.formats", "labs.words"} | {
         m for m in modules if "monitor" in m
     }

@@ -316,10 +316,20 @@ def test_a_training_step_that_is_a_method() -> None:
 # ----------------------------------------------------------------------------------------------------- two processes
 
 
-def _worker(rank: int, how: str, folder: str) -> None:
+SHARED = ("DDP", "FSDP2")
+
+
+def _worker(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     # they meet in a file: a store in one of the two would be gone when that one ends first, and the other waits for it
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    for how in SHARED:
+        _train_half(rank, how, folder)
+        dist.barrier()
+    dist.destroy_process_group()
+
+
+def _train_half(rank: int, how: str, folder: str) -> None:
     torch.manual_seed(0)
     model: nn.Module = mlp()
     if how == "DDP":
@@ -339,22 +349,28 @@ def _worker(rank: int, how: str, folder: str) -> None:
             F.cross_entropy(model(x), y).backward()
             optimizer.step()
             monitor.step()
-    torch.save([report.to_dict() for report in monitor.history], f"{folder}/{rank}.pt")
-    dist.barrier()
-    dist.destroy_process_group()
+    torch.save([report.to_dict() for report in monitor.history], f"{folder}/{how}-{rank}.pt")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("how", ["DDP", "FSDP2"])
-def test_two_processes(how: str, tmp_path: Path) -> None:
-    """Each process reports its own half of the batch; weights and updates are those of the whole model, or of its shard."""
-    both = torch.multiprocessing.spawn(_worker, (how, str(tmp_path)), nprocs=2, join=False)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two processes report that train a model together, one way after the other: their start takes longest."""
+    folder = tmp_path_factory.mktemp("trained")
+    both = torch.multiprocessing.spawn(_worker, (str(folder),), nprocs=2, join=False)
     deadline = time.monotonic() + 600
     while not both.join(timeout=60):
         if time.monotonic() > deadline:
             for process in both.processes:
                 process.kill()
             pytest.fail("the two processes wait for each other")
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("two processes")
+@pytest.mark.parametrize("how", SHARED)
+def test_two_processes(how: str, trained: Path) -> None:
+    """Each process reports its own half of the batch; weights and updates are those of the whole model, or of its shard."""
     torch.manual_seed(0)
     model, (x, y) = mlp(), batch()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -364,7 +380,7 @@ def test_two_processes(how: str, tmp_path: Path) -> None:
         alone.step()
     updates = {r.name: r.update_ratio for r in alone.report.layers}  # of the averaged gradient
     for rank in range(2):
-        reports = torch.load(tmp_path / f"{rank}.pt")
+        reports = torch.load(trained / f"{how}-{rank}.pt")
         assert [report["step"] for report in reports] == [0, 2]
         assert [report["verdict"] for report in reports] == ["healthy"] * 2
         torch.manual_seed(0)
