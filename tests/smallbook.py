@@ -32,6 +32,28 @@ print("labs says", value)
 )
 
 
+# A process that has imported what a build imports, and forks for each line: a file for what a build prints.
+FORKS = """
+import os, sys
+import bookext
+from bookext.run import build, command, warm
+build.load_builder()
+warm.import_all(f"bookext.pages.{name}" for name in bookext.PAGES)
+assert "labs" not in sys.modules  # an edit of it is seen by the next fork
+for line in sys.stdin:
+    if (child := os.fork()) == 0:
+        status = 1
+        try:
+            printed = os.open(line.strip(), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(printed, 1), os.dup2(printed, 2)
+            status = command.guarded(build.__name__, build.main)
+            sys.stdout.flush(), sys.stderr.flush()
+        finally:
+            os._exit(status)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
 class Book:
     """A copy of the repository's machinery around one chapter that imports no torch."""
 
@@ -84,3 +106,35 @@ class Book:
     @property
     def page(self) -> str:
         return (self.root / "_build" / "html" / "book" / "small.html").read_text("utf8")
+
+
+class Warm(Book):
+    """A book whose builds are forks of one process, for as long as nothing but pages and labs changes: imports are most of a build."""
+
+    process: subprocess.Popen[str] | None = None
+    imported: dict[Path, bytes]
+
+    def build(self) -> tuple[int, str]:
+        folders = (self.root.glob("*.*"), self.root.glob("book/_ext/**/*"))
+        code = {p: p.read_bytes() for folder in folders for p in folder if p.is_file() and p.suffix != ".pyc"}
+        if self.process is None or code != self.imported:
+            self.close()
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", FORKS],
+                cwd=self.root,
+                env=self.environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            self.imported = code
+        assert self.process.stdin and self.process.stdout
+        printed = self.root / "_build" / "printed"
+        print(printed, file=self.process.stdin, flush=True)
+        status = int(self.process.stdout.readline())
+        return status, printed.read_text("utf8")
+
+    def close(self) -> None:
+        if self.process:
+            self.process.communicate()
+            self.process = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +15,7 @@ from bookext.read.machine import EXACT
 from bookext.read.numbers import numbers_code
 from bookext.run.execute import wrong_numbers
 from docutils import nodes, utils
-from smallbook import CHAPTER, Book
+from smallbook import CHAPTER, Book, Warm
 from support import FRONT, ROOT
 
 pytestmark = pytest.mark.xdist_group("build")  # one small book, changed from test to test
@@ -105,11 +106,12 @@ Within.
 
 
 @pytest.fixture(scope="module")
-def book(tmp_path_factory) -> Book:
-    made = Book(tmp_path_factory.mktemp("book"))
-    code, output = made.build()
+def book(tmp_path_factory) -> Iterator[Book]:
+    made = Warm(tmp_path_factory.mktemp("book"))
+    code, output = Book.build(made)  # as `make book`: a process of its own
     assert code == 0, output
-    return made
+    yield made
+    made.close()
 
 
 @pytest.mark.slow
