@@ -13,7 +13,6 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from support import library
 from torch import Tensor, nn
-from torch._dynamo.testing import CompileCounterWithBackend
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from labs.monitor import StabilityMonitor, stability_report
@@ -78,6 +77,8 @@ def test_compiled(how: str, backend: str) -> None:
     plain = mlp()
     model: nn.Module = mlp()
     model.load_state_dict(plain.state_dict())
+    from torch._dynamo.testing import CompileCounterWithBackend  # seconds, which not every process spends
+
     counter, step = CompileCounterWithBackend(backend), None
     watched = model
     if how == "torch.compile":
@@ -103,6 +104,8 @@ def test_compiled(how: str, backend: str) -> None:
 
 def test_report_of_a_compiled_model() -> None:
     plain = mlp()
+    from torch._dynamo.testing import CompileCounterWithBackend  # seconds, which not every process spends
+
     counter = CompileCounterWithBackend("eager")
     model = torch.compile(plain, backend=counter)
     report = stability_report(model, batch(), F.cross_entropy)
