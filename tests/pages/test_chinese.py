@@ -6,6 +6,7 @@ import gzip
 import re
 
 import pytest
+from access import faults
 from bookext.check.twins import missing_pages, translated_pages
 from bookext.pages.chinese import share
 from bookext.read.book import book_pages, config
@@ -192,14 +193,12 @@ def test_a_chinese_page_is_not_heavier(page):
 
 def test_in_a_browser(site, browser):
     """Nothing missing, nothing from elsewhere; readable by everyone; the switch keeps the place, to the line."""
-    from axe_playwright_python.sync_playwright import Axe
-
     tab = browser.new_page(viewport={"width": 375, "height": 900})
     noise, _ = listen(tab, site)
     for page in ("zh/book/index.html", "zh/book/01-chained-jacobians.html", *(f"zh/{page}" for page in MISSING[:1])):
         tab.goto(f"{site}/{page}", wait_until="load")
         assert tab.evaluate("document.documentElement.scrollWidth") <= 375, page
-        assert Axe().run(tab, options={"resultTypes": ["violations"]}).response["violations"] == [], page
+        assert faults(tab) == [], page
     tab.goto(f"{site}/book/01-chained-jacobians.html", wait_until="load")
     block = "e => [...document.querySelectorAll('article p, article h2')].findIndex(p => p.getBoundingClientRect().bottom > 70)"
     tab.evaluate("document.getElementById('sec-jac-product').scrollIntoView()")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 from bookext.check.results import results
 from bookext.pages import claims as marks
-from bookext.read.book import ROOT, book_pages, executed_pages
+from bookext.read.book import ROOT, book_pages
 from bookext.read.chapter import parse_chapter, read_chapter
-from bookext.read.claims import claims_of, decisions_of
+from bookext.read.claims import claims_of
 from bookext.read.words import say
 from bs4 import BeautifulSoup
 from docutils import nodes, utils
@@ -63,13 +65,27 @@ def test_no_line_breaks_between_a_sentence_and_its_mark():
     assert [child.astext() for child in paragraph.children if isinstance(child, nodes.Text)] == ["It is so.", "\nMore."]
 
 
+def folder(language):
+    return SITE / {"en": "", "zh": "zh"}[language]
+
+
+@cache
+def ledger_rows(language):
+    """What the cells of each claim's row say; the page is long to read, so once."""
+    ledger = BeautifulSoup((folder(language) / "book/appendix/ledger.html").read_text("utf8"), "html.parser")
+    marked = [place for place in ledger.find_all(id=True) if place["id"].startswith("claim-")]
+    cells = {place["id"].removeprefix("claim-"): place.find_parent("tr").find_all("td") for place in marked}
+    assert len(cells) == len(marked)
+    return {name: [cell.get_text() for cell in found] for name, found in cells.items()}
+
+
 @pytest.mark.site
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("page", [p for p in book_pages() if claims_of(read_chapter(p))], ids=lambda p: p.stem)
 def test_each_mark_leads_to_its_row(page, language):
-    site = SITE / {"en": "", "zh": "zh"}[language]
+    site = folder(language)
     shown = BeautifulSoup((site / page.relative_to(ROOT).with_suffix(".html")).read_text("utf8"), "html.parser")
-    ledger = BeautifulSoup((site / "book/appendix/ledger.html").read_text("utf8"), "html.parser")
+    rows = ledger_rows(language)
     links = shown.select("article .claim a")
     names = [link["href"].partition("#claim-")[2] for link in links]
     assert sorted(names) == sorted(claim.name for claim in claims_of(read_chapter(page)))
@@ -78,12 +94,10 @@ def test_each_mark_leads_to_its_row(page, language):
         stands_for, result = results(language)[name]
         assert link["title"] == result and link.get_text() == f"✓{say(language, 'tested')}"
         stands_for = stands_for.replace(" %", " %" if language == "en" else "%")
-        row = ledger.find(id=f"claim-{name}").find_parent("tr")
-        assert [cell.get_text() for cell in row.find_all("td")][1:3] == [stands_for, result]
+        assert rows[name][1:3] == [stands_for, result]
 
 
 @pytest.mark.site
-@pytest.mark.parametrize("page", [p for p in executed_pages() if decisions_of(read_chapter(p))], ids=lambda p: p.stem)
-def test_the_search_finds_no_role(page):
+def test_the_search_finds_no_role():
     index = (SITE / "_static/search-index.js").read_text("utf8")
     assert "{claim}" not in index and "tested✓" not in index and "✓tested" not in index

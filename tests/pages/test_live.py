@@ -9,6 +9,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from access import faults
 from bookext.notebook import generator as notebooks
 from bookext.pages import live
 from bookext.read.book import ROOT, book_pages
@@ -360,8 +361,6 @@ def test_presets_show_what_the_text_says(site, browser):
 @pytest.mark.parametrize("scheme", ("light", pytest.param("dark", marks=pytest.mark.rehearsal)))
 @pytest.mark.parametrize("page", (live.PAGE, "book/02-explosion-relu"))
 def test_figure_is_accessible_and_quiet(site, browser, page, scheme):
-    from axe_playwright_python.sync_playwright import Axe
-
     for width in (375, 1280):
         tab = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
         noise, _ = listen(tab, site)
@@ -369,8 +368,7 @@ def test_figure_is_accessible_and_quiet(site, browser, page, scheme):
         come_near(tab)
         tab.evaluate("document.querySelectorAll('.live-figure details').forEach(d => d.open = true)")
         tab.wait_for_selector(".live-table td")
-        report = Axe().run(tab, context=".live-figure", options={"resultTypes": ["violations"]}).response["violations"]
-        assert [f"{v['id']}: {n['html'][:200]}" for v in report for n in v["nodes"]] == []
+        assert faults(tab, ".live-figure") == []
         outside = tab.evaluate(
             """[...document.querySelectorAll('.live-figure *')].filter(e => !e.closest('.live-table, svg') &&
                  e.getBoundingClientRect().right > document.documentElement.clientWidth).map(e => e.outerHTML)"""
@@ -386,11 +384,9 @@ def test_figure_is_accessible_and_quiet(site, browser, page, scheme):
 
 @pytest.mark.site
 def test_the_page_alone_is_accessible(site, browser):
-    from axe_playwright_python.sync_playwright import Axe
-
     tab = browser.new_page()
     tab.goto(f"{site}/{live.PAGE}.html", wait_until="load")
-    assert [v["id"] for v in Axe().run(tab, options={"resultTypes": ["violations"]}).response["violations"]] == []
+    assert faults(tab) == []
     tab.close()
 
 
