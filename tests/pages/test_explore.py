@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from access import faults
 from bookext.notebook import generator as notebooks
 from bookext.pages import explore, live
 from bookext.pages.chinese import SCRIPTS, said_by
@@ -57,10 +58,24 @@ def alone(name: str, chinese: bool = False) -> str:
     return path.as_uri()
 
 
-def open_page(browser, name, theme="light", **options):
+TABS = {}  # a mouse's and a finger's: to open a tab costs as much as to load the page, which keeps nothing
+
+
+def emptied(browser, touch=False, viewport=None, reduced_motion="no-preference"):
+    """The tab of a browser for all that is looked at alone, with nothing in it."""
+    if (browser, touch) not in TABS:
+        TABS[browser, touch] = browser.new_page(has_touch=touch)
+    tab = TABS[browser, touch]
+    tab.goto("about:blank")
+    tab.set_viewport_size(viewport or {"width": 1280, "height": 720})
+    tab.emulate_media(media="screen", reduced_motion=reduced_motion)
+    return tab
+
+
+def open_page(browser, name, theme="light", chinese=False, **options):
     """A tab with an explorable alone, and a handle on it in the page as ``one``."""
-    tab = browser.new_page(**options)
-    tab.goto(f"{alone(name)}#explore-{name}", wait_until="load")
+    tab = emptied(browser, **options)
+    tab.goto(f"{alone(name, chinese)}#explore-{name}", wait_until="load")
     tab.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
     tab.evaluate(f"window.one = explore.mounted.find(e => e.name === '{name}')")
     return tab
@@ -140,14 +155,11 @@ def test_it_works_in_its_page(site, browser, name):
 @pytest.mark.site
 @pytest.mark.parametrize("theme", ("light", pytest.param("dark", marks=pytest.mark.rehearsal)))
 def test_it_is_accessible_and_fits(browser, name, theme):
-    from axe_playwright_python.sync_playwright import Axe
-
     for width in (320, 1280):
         tab = open_page(browser, name, theme, viewport={"width": width, "height": 800})
         tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
         tab.wait_for_selector("td")
-        report = Axe().run(tab, context=".explore", options={"resultTypes": ["violations"]}).response["violations"]
-        assert [f"{v['id']}: {n['html'][:200]}" for v in report for n in v["nodes"]] == []
+        assert faults(tab, ".explore") == []
         for preset in range(tab.locator("[data-preset]").count()):
             tab.locator("[data-preset]").nth(preset).click()
             outside = tab.evaluate(
@@ -159,7 +171,6 @@ def test_it_is_accessible_and_fits(browser, name, theme):
             assert outside == [], (preset, width)
             sizes = "[...document.querySelectorAll('.explore text')].map(e => parseFloat(getComputedStyle(e).fontSize))"
             assert min(tab.evaluate(sizes)) >= 11
-        tab.close()
 
 
 @pytest.mark.site
@@ -196,7 +207,6 @@ def test_keyboard_table_and_reset(browser, name):
     tab.wait_for_function("first => JSON.stringify(one.state()) === JSON.stringify(first)", arg=first)
     assert drawing.inner_html() == before
     assert tab.evaluate("document.getAnimations().length") == 0
-    tab.close()
 
 
 @pytest.mark.site
@@ -226,7 +236,6 @@ def test_a_moved_drawing_is_what_a_new_one_would_be(browser, name):
       return [moved, wrong];
     }""")
     assert moved > 10 and wrong == 0
-    tab.close()
 
 
 @pytest.mark.site
@@ -239,15 +248,13 @@ def test_a_field_shows_a_number_whole_and_stands_for_it_exactly(browser):
     field.fill("1.5")
     field.press("Tab")
     assert tab.evaluate("one.state().w") == 1.5
-    tab.close()
 
 
 @pytest.mark.site
 @pytest.mark.parametrize("touch", (False, True))
 def test_handles_can_be_dragged(browser, name, touch):
     """By a mouse and by a finger, whose page stays where it is."""
-    context = browser.new_context(viewport={"width": 375 if touch else 1280, "height": 900}, has_touch=touch)
-    tab = open_page(context, name)
+    tab = open_page(browser, name, touch=touch, viewport={"width": 375 if touch else 1280, "height": 900})
     svg = tab.locator(f"[data-explore={name}] svg")
     svg.scroll_into_view_if_needed()
     if not svg.locator(".ex-handle").count():
@@ -257,7 +264,7 @@ def test_handles_can_be_dragged(browser, name, touch):
         x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
         passed = tab.evaluate("scrollY")
         if touch:
-            send = partial(touched, context.new_cdp_session(tab))
+            send = partial(touched, tab.context.new_cdp_session(tab))
             send("touchStart", (x, y))
             for far in (8, 16, 27):
                 send("touchMove", (x - far, y + far))
@@ -270,7 +277,6 @@ def test_handles_can_be_dragged(browser, name, touch):
         tab.evaluate(DRAWN)
         assert tab.evaluate("one.state()") != state
         assert tab.evaluate("scrollY") == passed
-    context.close()
 
 
 @pytest.mark.site
@@ -299,7 +305,6 @@ def test_a_click_suspects_an_operation_and_another_net_begins_anew(browser):
     assert tab.evaluate("one.state().suspect") == 0 and tab.locator(".ex-pointed").count() == 1
     slider.press("Enter")
     assert tab.evaluate("one.result().verdict") == "right" and tab.locator(".ex-origin").count() == 1
-    tab.close()
 
 
 @pytest.mark.site
@@ -316,7 +321,6 @@ def test_the_preset_is_marked_and_a_field_says_what_is_used(browser, name):
         assert float(field.input_value()) == tab.evaluate("n => one.state()[n]", field.get_attribute("name")) == most
     tab.evaluate(DRAWN)
     assert pressed.count() == 0
-    tab.close()
 
 
 @pytest.mark.site
@@ -334,7 +338,6 @@ def test_what_stands_below_the_words_rests(browser, name, width):
             heights.add(said.evaluate("e => e.offsetHeight"))
             assert "chain" in said.inner_text() and "[" not in said.inner_text()  # no index into a tensor
     assert len(heights) == 1
-    tab.close()
 
 
 @pytest.mark.site
@@ -349,7 +352,6 @@ def test_a_slider_of_the_suspects_ends_at_the_last_one(browser):
         boxes = tab.evaluate("one.result().way.map(k => one.result().items.find(i => i.nodes.includes(k)).number)")
         chain = tab.locator(".ex-words").inner_text().partition("chain: ")[2].partition(". Its report")[0]
         assert [int(step.split()[0]) for step in chain.split(" → ")[:-1]] == boxes
-    tab.close()
 
 
 @pytest.mark.site
@@ -369,7 +371,6 @@ def test_a_setting_is_in_the_address(browser, name):
     tab.evaluate(f"location.hash = '#explore-{name}?nonsense=1&seed=x&{next(iter(first))}=none'")
     tab.evaluate(DRAWN)
     assert set(tab.evaluate(f"{mounted}.state()")) == set(first) and errors == []
-    tab.close()
 
 
 @pytest.mark.site
@@ -395,7 +396,6 @@ def test_still_and_print(browser, name):
     tab.emulate_media(media="screen")
     tab.evaluate("dispatchEvent(new Event('afterprint'))")
     assert tab.evaluate("one.state()") == set_by_hand
-    tab.close()
 
 
 @pytest.mark.rehearsal
@@ -425,4 +425,3 @@ def test_a_move_is_drawn_within_a_frame(browser, name):
     late = statistics.quantiles(times[30:], n=20)[-1]
     print(f"{name}: 95th percentile of a move {late:.1f} ms")
     assert late <= 16
-    tab.close()

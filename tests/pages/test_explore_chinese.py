@@ -8,7 +8,7 @@ import pytest
 from bookext.pages import explore
 from bookext.pages.chinese import SCRIPTS, said_by
 from bookext.read.words import catalogue
-from test_explore import alone
+from test_explore import emptied, open_page
 
 # What is written so in Chinese too: names of functions, formats and people, values, and what is Python.
 NAMES = set(
@@ -83,14 +83,11 @@ def numbers(text):
 def test_no_english_is_left_and_the_numbers_are_the_same(browser, name):
     said = {}
     for chinese in (False, True):
-        tab = browser.new_page(viewport={"width": 1280, "height": 900})
         errors: list[str] = []
-        tab.on("pageerror", lambda e, errors=errors: errors.append(str(e)))
-        tab.goto(f"{alone(name, chinese)}#explore-{name}", wait_until="load")
-        tab.wait_for_function(f"explore.mounted.find(e => e.name === '{name}')")
+        emptied(browser).on("pageerror", lambda e, errors=errors: errors.append(str(e)))
+        tab = open_page(browser, name, chinese=chinese, viewport={"width": 1280, "height": 900})
         said[chinese] = list(states(tab, name))
         assert errors == []
-        tab.close()
     for (state, english), (_, chinese) in zip(said[False], said[True], strict=True):
         assert len(english) == len(chinese) > 20
         for ours, theirs in zip(english, chinese, strict=True):

@@ -66,9 +66,7 @@ def residual_net(page, seed, depth):
 @pytest.fixture
 def page(browser, request):
     name = request.node.name.removeprefix("test_")
-    tab = open_page(browser, name)
-    yield Page(tab, name)
-    tab.close()
+    return Page(open_page(browser, name), name)
 
 
 def close(ours, theirs, rtol=1e-5):
