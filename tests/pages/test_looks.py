@@ -6,13 +6,11 @@ import io
 import re
 
 import pytest
-from bookext.read.book import book_pages
 from PIL import Image
-from support import ROOT, SITE
+from support import SITE
 
 pytestmark = pytest.mark.site
 CHAPTER, HOME = "book/06-xavier.html", "book/index.html"
-PAGES = [page.relative_to(ROOT).with_suffix(".html").as_posix() for page in book_pages()]
 
 
 @pytest.fixture
@@ -70,17 +68,6 @@ def test_a_copied_formula_is_its_tex(tab):
     inside.evaluate(copied)
     tab.keyboard.press("Control+c")
     assert tab.evaluate("navigator.clipboard.readText()").count("$$") == 2
-
-
-@pytest.mark.parametrize("page", [page for page in PAGES if re.search(r"/(0|hw)\d?", page)])
-def test_code_fits_its_box(tab, page):
-    """At the width of a laptop nothing of a cell is cut off or scrolls."""
-    tab.goto(f"{tab.site}/{page}", wait_until="load")
-    tab.add_style_tag(content="section { content-visibility: visible !important }")
-    tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-    wide = """[...document.querySelectorAll('.cell_input pre')].filter(p => p.scrollWidth > p.clientWidth)
-      .map(p => `${p.scrollWidth - p.clientWidth} px: ${p.textContent.split('\\n').sort((a, b) => b.length - a.length)[0]}`)"""
-    assert tab.evaluate(wide) == []
 
 
 def test_first_aid_is_one_screen(tab):

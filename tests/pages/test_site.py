@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from access import faults
+from access import THIN, THIN_FORMULAS, THIN_TOKENS, faults
 from bookext.pages import previews
 from bookext.pages.versions import keep_versions
 from bookext.read.book import book_pages, config, executed_pages, notebook_pages
@@ -20,22 +20,11 @@ from bookext.read.labels import labels
 from support import ROOT, SITE, listen, missing
 
 pytestmark = pytest.mark.site
-# Tokens of one class have one colour, a formula has its paragraph's, the rows of a long table are alike: judging some of each is
-# ten times faster. Tokens of a cell and what is only read of a formula take the same room when they are thinned, so they come first.
-THIN_TOKENS = """box => {
-  const seen = new Set();
-  for (const token of document.querySelectorAll(`${box} span`)) {
-    const kind = token.className + Boolean(token.closest('.output'));
-    seen.has(kind) ? token.replaceWith(...token.childNodes) : seen.add(kind);
-  }
-  document.querySelectorAll(box).forEach(p => p.normalize());
-}"""
-THIN_FORMULAS = "document.querySelectorAll('.katex-mathml').forEach(e => { e.textContent = e.textContent; })"
-THIN = """() => {
-  document.querySelectorAll('tbody').forEach(b => [...b.rows].slice(25).forEach(row => row.remove()));
-  document.querySelectorAll('.katex-html').forEach(e => { e.textContent = e.textContent; });
-}"""
 PAGES = [page.relative_to(ROOT).with_suffix(".html").as_posix() for page in book_pages()]
+# At the width of a laptop nothing of a cell of these is cut off or scrolls.
+CODE_FITS = re.compile(r"/(0|hw)\d?")
+WIDE = """[...document.querySelectorAll('.cell_input pre')].filter(p => p.scrollWidth > p.clientWidth)
+  .map(p => `${p.scrollWidth - p.clientWidth} px: ${p.textContent.split('\\n').sort((a, b) => b.length - a.length)[0]}`)"""
 EXTRA = ["search.html?q=Xavier", "status.html"]
 
 
@@ -81,6 +70,8 @@ def test_page_in_browser(site, browser, page):
                  .filter(([i, right]) => !i.naturalWidth || right > innerWidth).map(([i]) => i.src)"""
         )
         assert clipped == [], f"broken or clipped figures on {page} at {width} px"
+        if width == 1280 and CODE_FITS.search(page):
+            assert tab.evaluate(WIDE) == []
         tab.evaluate(THIN_TOKENS, "dt")
         tab.evaluate(THIN)
         found = faults(tab, rules=["color-contrast", "link-in-text-block"] if scheme == "dark" else None)
