@@ -68,8 +68,13 @@ KINDS = [  # (page, link, words that its preview has)
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("page", "link", "words"), KINDS)
-def test_the_pointer_rests_on_a_link(home, browser, page, link, words):
+# A script of previews is found and read alike from a server and from files, whatever is in it: the first kind is seen by both.
+ASKED = [("http", *KINDS[0]), *((("file", "http")[k % 2], *kind) for k, kind in enumerate(KINDS))]
+
+
+@pytest.mark.parametrize(("served", "page", "link", "words"), ASKED)
+def test_the_pointer_rests_on_a_link(site, browser, served, page, link, words):
+    home = site if served == "http" else SITE.as_uri()
     tab = opened(browser, f"{home}/{page}")
     noise, _ = listen(tab, home)
     rest_on(tab, link)

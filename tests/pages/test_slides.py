@@ -314,7 +314,16 @@ def test_both_languages_show_the_same(name):
 
 
 @pytest.mark.site
-@of_each("lecture", "09-summary")
+@of_each()
+def test_a_deck_names_its_twin(deck):
+    """The link that the next test clicks on."""
+    other = text_of(page_of(deck), "zh" if language_of(deck) == "en" else "en")
+    found = re.findall(r'<a href="([^"]+)" hreflang="', (SITE / where(deck)).read_text("utf8"))
+    assert [((SITE / where(deck)).parent / link).resolve() for link in found] == [(SITE / where(other)).resolve()]
+
+
+@pytest.mark.site
+@of_each("09-summary")
 def test_a_deck_is_one_click_away_from_the_other_language(site, tab, deck):
     tab.goto(f"{site}/{where(deck)}", wait_until="load")
     here = tab.evaluate("document.documentElement.lang")
@@ -371,7 +380,7 @@ READ = """(e) => { const texts = document.createTreeWalker(e, NodeFilter.SHOW_TE
 
 
 @pytest.mark.site
-@of_each("lecture")
+@of_each("09-summary")  # the keys are those of every deck, and the speaker's window loads the deck twice more
 def test_keys_open_the_overview_and_change_the_colours(site, tab, deck):
     noise, _ = listen(tab, site)
     tab.emulate_media(color_scheme="light")

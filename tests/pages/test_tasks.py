@@ -63,8 +63,7 @@ def test_why_is_my_loss_nan(site, browser, width):
     reader.ends(clicks=1)
 
 
-@WIDTHS
-@pytest.mark.parametrize("words", ["He formula", "kaiming formula"])
+@pytest.mark.parametrize(("width", "words"), [(375, "He formula"), (1280, "kaiming formula")])
 def test_the_formula_of_he(site, browser, width, words):
     reader = Reader(browser, site, HOME, width)
     reader.search(words)
