@@ -1,4 +1,4 @@
-"""Figure numbers without reading all pages again: of each page is kept what Sphinx counts in it, in its order.
+"""Figure numbers without reading all pages again: of each page is kept what Sphinx counts in it, in its order, and no more.
 
 Sphinx walks through every page of the book at each build to number figures, equations and exercises. It still does the numbering;
 what it walks through is a page without all that has no number and no part in one.
@@ -60,8 +60,21 @@ def assign_figure_numbers(collector: TocTreeCollector, env: BuildEnvironment) ->
         return SPHINX(collector, env)
 
 
+def keep_titles(app: Sphinx, doctree: nodes.document) -> None:
+    """Of an exercise only its kind and its title are asked for from elsewhere.
+
+    sphinx-exercise keeps it whole, and by its nodes the page it stands on: most of what Sphinx writes and reads at each build.
+    """
+    for kept in getattr(app.env, "sphinx_exercise_registry", {}).values():
+        if kept["docname"] == app.env.docname:
+            kept["node"].children = kept["node"].children[:1]
+            for node in kept["node"].findall():
+                node.document = None
+
+
 SPHINX = TocTreeCollector.assign_figure_numbers
 
 
 def setup(app: Sphinx) -> None:
     TocTreeCollector.assign_figure_numbers = assign_figure_numbers  # type: ignore[assignment, method-assign]
+    app.connect("doctree-read", keep_titles)
