@@ -149,7 +149,9 @@ def rows() -> list[Row | str]:
                 )
                 found.append(f"{what}: {spread(a)} s; the peer {spread(b)} s.")
                 whole = re.findall(r"built in ([\d.]+) s", (ours.folder / SAID).read_text("utf8"))[-ROUNDS:]
-                found.append(f"{what}: until search, slides and both languages are built, too, {spread(map(float, whole))} s.")
+                found.append(
+                    f"{what}: until search, slides and both languages are built, too, {spread(map(float, whole))} s."
+                )
         took = float(
             subprocess.run(
                 [sys.executable, "-c", EXECUTED],

@@ -71,11 +71,11 @@ def serve(folder: Path, handler: type[http.server.SimpleHTTPRequestHandler] | No
 
 @contextlib.contextmanager
 def launch() -> Iterator[Any]:
-    """A headless Chromium: the system's, else the one Playwright has installed."""
+    """A headless Chromium: the system's, best without the window that nobody sees, else the one Playwright has installed."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        names = ("chromium", "chromium-browser", "google-chrome")
+        names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
         path = next((p for name in names if (p := shutil.which(name))), playwright.chromium.executable_path)
         if not Path(path).exists():
             missing(
