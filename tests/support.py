@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import hashlib
+import html
 import http.server
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bs4 import BeautifulSoup
 from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -84,6 +88,27 @@ def launch() -> Iterator[Any]:
         chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield chromium
         chromium.close()
+
+
+# Tests that read many pages stand in this group: a page takes seconds to parse, and is then known to all of them.
+PARSED = pytest.mark.xdist_group("parsed")
+
+
+@functools.cache
+def parsed(page: Path) -> BeautifulSoup:
+    """A page of the built site as a tree, which nobody changes."""
+    gc.disable()  # to look for cycles among its hundred thousand objects, again and again, takes a third of the time
+    try:
+        return BeautifulSoup(page.read_text("utf8"), "html.parser")
+    finally:
+        gc.enable()
+        gc.freeze()
+
+
+@functools.cache
+def anchors(page: Path) -> set[str]:
+    """Every id of a page of the built site."""
+    return set(map(html.unescape, re.findall(r'<[a-z][^<>]*\sid="([^"]*)"', page.read_text("utf8"))))
 
 
 def listen(tab: Any, home: str) -> tuple[list[str], set[str]]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from functools import cache
 from pathlib import Path
 
 import pytest
 from bookext.read.blocks import language_of, notebook_texts
 from bookext.read.book import ROOT, book_pages, display_path, page_url
 from bookext.read.labels import labels
-from bs4 import BeautifulSoup
-from support import SITE
+from support import PARSED, SITE, anchors, parsed
+
+pytestmark = PARSED
 
 PAGES = book_pages()
 MASTERS = sorted(ROOT.glob("instructor/hw*/hw*.md"))  # not in the public tree
@@ -49,18 +49,6 @@ def unlabelled(text: str, name: str) -> list[str]:
         for line, title, labels in headings(text)
         if not labels
     ]
-
-
-@cache
-def built(page: str) -> BeautifulSoup:
-    """A page of the built site, such as ``book/index.html``."""
-    return BeautifulSoup((SITE / page).read_text("utf8"), "html.parser")
-
-
-@cache
-def anchors(page: str) -> set[str]:
-    """Every id of a built page."""
-    return {element["id"] for element in built(page).find_all(id=True)}
 
 
 def html_of(page: Path) -> str:
@@ -103,7 +91,7 @@ def test_a_heading_without_a_label_is_found(text, expected):
 @pytest.mark.site
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
 def test_permalink_and_outline_lead_to_the_label(page):
-    document = built(html_of(page))
+    document = parsed(SITE / html_of(page))
     outline = {link["href"] for link in document.select("#page-nav a")}
     for line, title, above in headings(page.read_text("utf8")):
         section = document.find(["section", "div"], id=above[-1])
@@ -118,7 +106,7 @@ def test_permalink_and_outline_lead_to_the_label(page):
 @pytest.mark.parametrize("page", sorted({address.partition("#")[0] for address in OLD}))
 def test_old_addresses_go_on_working(page):
     wanted = {address.partition("#")[2] for address in OLD if address.startswith(f"{page}#")}
-    assert wanted - anchors(page) == set(), (
+    assert wanted - anchors(SITE / page) == set(), (
         f"add these ids again, as targets above the headings that have replaced theirs: {page}"
     )
 
@@ -129,7 +117,7 @@ def test_every_label_is_an_anchor_of_the_site():
     gone = [
         f"{label}: {html_of(page)}#{anchor.lower()}"
         for label, (page, _, anchor) in labels().items()
-        if anchor.lower() not in anchors(html_of(page))
+        if anchor.lower() not in anchors(SITE / html_of(page))
     ]
     assert len(labels()) > 300 and gone == []
 
@@ -142,5 +130,5 @@ def test_links_of_a_notebook_arrive(page):
     text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
     links = re.findall(rf"\]\({base}([^)#]+)(?:#([^)]*))?\)", text)
     assert links and {there.startswith("zh/") for there, _ in links} == {language_of(page) == "zh"}
-    lost = [f"{there}#{anchor}" for there, anchor in links if anchor and anchor not in anchors(there)]
+    lost = [f"{there}#{anchor}" for there, anchor in links if anchor and anchor not in anchors(SITE / there)]
     assert lost == [] and all((SITE / there).exists() for there, _ in links)

@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-from functools import cache
 
 import pytest
 from bookext.pages.layout import last_changes
@@ -15,9 +14,10 @@ from bookext.read.book import book_pages, numbered_chapters, page_url
 from bookext.read.chapter import read_chapter
 from bookext.read.labels import bibliography, citation, cited
 from bookext.run.chinese import settings as chinese_settings
-from bs4 import BeautifulSoup
 from pybtex.database import parse_string
-from support import ROOT, SITE
+from support import PARSED, ROOT, SITE, anchors, parsed
+
+pytestmark = PARSED
 
 CHAPTERS = list(numbered_chapters())
 WITHOUT_ADDRESS = {"newman1986", "hochreiter1991", "radford2019"}  # none known for certain
@@ -25,11 +25,6 @@ WITHOUT_ADDRESS = {"newman1986", "hochreiter1991", "radford2019"}  # none known 
 
 def page(path):
     return parsed(SITE / path.relative_to(ROOT).with_suffix(".html"))
-
-
-@cache
-def parsed(file):
-    return BeautifulSoup(file.read_text("utf8"), "html.parser")
 
 
 def test_a_source_has_an_address_that_can_be_one():
@@ -52,7 +47,7 @@ def test_a_reference_leads_back_to_each_page_that_cites_it():
     assert found == {(SITE / path.relative_to(ROOT)).with_suffix(".html").resolve() for path in citing}
     for a in links:
         there, _, anchor = a["href"].partition("#")
-        assert parsed((SITE / "book/appendix" / there).resolve()).find(id=anchor) is not None, a["href"]
+        assert anchor in anchors((SITE / "book/appendix" / there).resolve()), a["href"]
 
 
 @pytest.mark.site
@@ -61,8 +56,9 @@ def test_a_number_leads_to_the_cell_that_computed_it(chapter):
     tree, code = page(chapter), read_chapter(chapter).code
     links, shown = tree.select("a.computed"), tree.select("span.num")
     assert len(links) == len(shown) >= len(read_chapter(chapter).numbers) > 0
-    for link in links:
-        assert tree.find(id=link["href"].removeprefix("#")) is not None
+    assert {link["href"].removeprefix("#") for link in links} <= anchors(
+        SITE / chapter.relative_to(ROOT).with_suffix(".html")
+    )
     # the first number of the chapter, looked up by hand: its cell binds a name of its expression
     first = read_chapter(chapter).numbers[0]
     cell = code[int(links[0]["href"].removeprefix("#cell-")) - 1]

@@ -11,9 +11,10 @@ from bookext.read.book import ROOT, book_pages
 from bookext.read.chapter import parse_chapter, read_chapter
 from bookext.read.claims import claims_of
 from bookext.read.words import say
-from bs4 import BeautifulSoup
 from docutils import nodes, utils
-from support import FRONT, SITE
+from support import FRONT, PARSED, SITE, parsed
+
+pytestmark = PARSED
 
 TEXT = (
     FRONT
@@ -72,7 +73,7 @@ def folder(language):
 @cache
 def ledger_rows(language):
     """What the cells of each claim's row say; the page is long to read, so once."""
-    ledger = BeautifulSoup((folder(language) / "book/appendix/ledger.html").read_text("utf8"), "html.parser")
+    ledger = parsed(folder(language) / "book/appendix/ledger.html")
     marked = [place for place in ledger.find_all(id=True) if place["id"].startswith("claim-")]
     cells = {place["id"].removeprefix("claim-"): place.find_parent("tr").find_all("td") for place in marked}
     assert len(cells) == len(marked)
@@ -84,7 +85,7 @@ def ledger_rows(language):
 @pytest.mark.parametrize("page", [p for p in book_pages() if claims_of(read_chapter(p))], ids=lambda p: p.stem)
 def test_each_mark_leads_to_its_row(page, language):
     site = folder(language)
-    shown = BeautifulSoup((site / page.relative_to(ROOT).with_suffix(".html")).read_text("utf8"), "html.parser")
+    shown = parsed(site / page.relative_to(ROOT).with_suffix(".html"))
     rows = ledger_rows(language)
     links = shown.select("article .claim a")
     names = [link["href"].partition("#claim-")[2] for link in links]

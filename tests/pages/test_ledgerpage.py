@@ -10,7 +10,9 @@ from bookext.pages import ledgerpage
 from bookext.read.book import ROOT, executed_pages
 from bookext.read.chapter import parse_chapter, read_chapter
 from bs4 import BeautifulSoup
-from support import FRONT, SITE
+from support import FRONT, PARSED, SITE, parsed
+
+pytestmark = PARSED
 
 PROOF = (
     FRONT
@@ -57,7 +59,7 @@ def test_a_number_belongs_to_the_last_cell_of_its_section_that_binds_it():
 
 @pytest.fixture(scope="module")
 def page():
-    return BeautifulSoup((SITE / "book/appendix/ledger.html").read_text("utf8"), "html.parser")
+    return parsed(SITE / "book/appendix/ledger.html")
 
 
 @pytest.mark.site
