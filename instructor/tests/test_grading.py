@@ -49,6 +49,18 @@ def autograder(folder: Path) -> list[str]:
     return [sys.executable, str(HERE / "container.py"), str(folder)]
 
 
+def of_tier_on(slot: int, request: pytest.FixtureRequest, folders: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """For a fixture: the sandbox of tier 1 that this process has, or one of tier 2 in a container, as ``request.param`` says."""
+    if request.param == 1:
+        yield request.getfixturevalue("walled")
+        return
+    if os.getuid() != 0:
+        missing("root", "Run as root: tier 2 is rehearsed in a container.")
+    made = Sandbox(2, slot=slot, wrapper=autograder(folders.mktemp("autograder")))
+    yield made
+    made.close()
+
+
 @pytest.fixture(scope="module")
 def container(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     if os.getuid() != 0 or not shutil.which("bwrap"):

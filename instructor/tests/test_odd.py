@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import queue
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import missing
 
 from instructor.grading import batch, report
 from instructor.grading.sandbox import Sandbox
 from instructor.grading.submissions import Submission, collect
 from instructor.tests.odd import EXPLAINED, FULL, ODD, SCRIPTS, J, Odd, cell, made, place, script
+from instructor.tests.test_grading import of_tier_on
 
 # One worker for all sandboxes: two would share a student's user and see each other's processes
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("grading")]
@@ -31,16 +30,7 @@ ASSIGNMENTS = {name: batch.Assignment(name, SECRET) for name in FULL}
     ],
 )
 def of_tier(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    if request.param == 1:
-        yield request.getfixturevalue("walled")
-        return
-    if os.getuid() != 0:
-        missing("root", "Run as root: tier 2 is rehearsed in a container.")
-    from instructor.tests.test_grading import autograder
-
-    made = Sandbox(2, slot=42, wrapper=autograder(tmp_path_factory.mktemp("autograder")))
-    yield made
-    made.close()
+    yield from of_tier_on(42, request, tmp_path_factory)
 
 
 @pytest.fixture

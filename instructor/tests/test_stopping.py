@@ -14,12 +14,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support import missing
 
 from instructor.grading.inside import executor, plain
 from instructor.grading.sandbox import ROOT, Sandbox
 from instructor.tests.notebooks import BLANK, RIGHT, STOPPING, deep_tree, saved, with_cell
-from instructor.tests.test_grading import POINTS, autograder, earned, graded, left_behind
+from instructor.tests.test_grading import POINTS, earned, graded, left_behind, of_tier_on
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stopping")]
 
@@ -32,14 +31,7 @@ def together(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(scope="module", params=[1, pytest.param(2, marks=pytest.mark.rehearsal)], ids=["tier1", "tier2"])
 def of_tier(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    if request.param == 1:
-        yield request.getfixturevalue("walled")
-        return
-    if os.getuid() != 0:
-        missing("root", "Run as root: tier 2 is rehearsed in a container.")
-    made = Sandbox(2, slot=55, wrapper=autograder(tmp_path_factory.mktemp("autograder")))
-    yield made
-    made.close()
+    yield from of_tier_on(55, request, tmp_path_factory)
 
 
 @pytest.fixture

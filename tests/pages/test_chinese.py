@@ -12,7 +12,7 @@ from bookext.pages.chinese import share
 from bookext.read.book import book_pages, config
 from bookext.read.labels import labels
 from bookext.read.words import say
-from support import ROOT, SITE, listen
+from support import ROOT, SITE, anchors, listen
 from test_site import Page, html_faults, nu_errors
 
 pytestmark = pytest.mark.site
@@ -137,7 +137,6 @@ def test_chinese_pages_are_sound():
 
 
 def test_links_of_the_chinese_site_are_whole():
-    anchors = {}
     for name in PAGES:
         path = SITE / "zh" / name
         for link in Page(path).links:
@@ -149,9 +148,7 @@ def test_links_of_the_chinese_site_are_whole():
             target = target / "index.html" if target.is_dir() else target
             assert target.exists(), f"{name}: {link}"
             if anchor and target.suffix == ".html":
-                anchors.setdefault(target, None)
-                anchors[target] = anchors[target] or Page(target).anchors
-                assert anchor in anchors[target], f"{name}: {link}"
+                assert anchor in anchors(target), f"{name}: {link}"
 
 
 def test_a_page_that_is_kept_leads_where_it_led(tmp_path):
