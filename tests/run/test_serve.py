@@ -36,8 +36,9 @@ class Served:
         command = [sys.executable, "-m", "bookext.run.command", "bookext.run.serve", str(self.port)]
         with said.open("w") as out:
             self.process = subprocess.Popen(
-                command, cwd=book.root, env=book.environment, stdout=out, stderr=out, start_new_session=True
-            )
+                command, cwd=book.root, env=book.environment, stdout=out, stderr=out, start_new_session=True,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores Ctrl-C
+            )  # fmt: skip
 
     def get(self, name: str = "/book/small.html") -> str:
         with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{self.port}{name}") as answer:
