@@ -15,6 +15,7 @@ FOLDERS = [name for name in OPTIONS["testpaths"] if (ROOT / name).exists()]
 MODULES = ["tests/test_support.py", *(f"{name}/test_grading.py" for name in FOLDERS if name == "instructor/tests")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [*(pytest.param(name, marks=pytest.mark.rehearsal) for name in FOLDERS), *MODULES])
 def test_it_can_be_collected_by_itself(place):
     """In a process of its own, with nothing on the path that pyproject.toml does not name."""

@@ -35,6 +35,7 @@ def entered(monkeypatch):
     formulas.cases_of.cache_clear()
 
 
+@pytest.mark.slow
 def test_the_example_passes(entered):
     page = chapter()
     with_it, without = ([p.partition(": ")[2] for p in ledger.problems(c)] for c in (page, chapter("")))
@@ -48,6 +49,7 @@ def test_the_example_passes(entered):
     assert abs(eval(number.expression, names) - number.value) <= number.tolerance
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "old, new, says",
     [

@@ -149,6 +149,7 @@ def test_bad_input_is_named():
         _ = Activation("square", torch.square).expression
 
 
+@pytest.mark.slow
 def test_import_does_not_load_sympy():
     code = "import sys, labs.activations; sys.exit('sympy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

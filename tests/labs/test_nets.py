@@ -243,6 +243,7 @@ def digits():
     return ((x - x.mean()) / x.std()).float(), y
 
 
+@pytest.mark.slow
 def test_C9_thirty_relu_layers_stall_with_xavier_and_train_with_he():
     x, y = digits()
     loss, accuracy = {}, {}

@@ -105,6 +105,7 @@ def test_the_set_up_speaks_chinese():
     compile(chinese, "set-up", "exec")
 
 
+@pytest.mark.slow
 def test_every_import_is_provided():
     """What a notebook imports is Python's own, labs, torch, or something that the set-up cell adds where it is absent."""
     provided = sys.stdlib_module_names | PACKAGES.keys() | {"labs", "torch", *KERNEL}
@@ -260,6 +261,7 @@ def test_a_python_that_cannot_install_is_told_so_with_the_remedy(which, tmp_path
         assert text in ran.stderr, ran.stderr
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_labs_and_nothing_else(tmp_path):
     first = build_wheel(tmp_path / "first")
     mask = os.umask(0o077)
@@ -280,6 +282,7 @@ print(labs.monitor.__file__, {"matplotlib", "sympy"} & set(sys.modules))
 """
 
 
+@pytest.mark.slow
 def test_the_wheel_alone_has_the_monitor(tmp_path):
     """Unpacked into an empty folder, it is imported from there, and brings neither figures nor algebra along."""
     alone = tmp_path / "alone"
@@ -288,6 +291,7 @@ def test_the_wheel_alone_has_the_monitor(tmp_path):
     assert printed.split() == [str(alone / "labs" / "monitor" / "__init__.py"), "set()"]
 
 
+@pytest.mark.slow
 def test_the_wheel_alone_speaks_chinese(tmp_path):
     """With the catalogue that travels in it: Babel, which reads such files for the book, is not where notebooks run."""
     alone, code = tmp_path / "alone", "import sys\nfrom labs.homework import Homework\n"
@@ -299,6 +303,7 @@ def test_the_wheel_alone_speaks_chinese(tmp_path):
     assert chinese.splitlines() == ["✗ 1：注意次序", "False"]
 
 
+@pytest.mark.slow
 def test_a_fork_has_its_own_address_everywhere(published):
     """The fixture has run the command; nothing names the placeholder but what recognises it."""
     texts = {path: path.read_text("utf8") for path in (published / "book").rglob("*.ipynb")}

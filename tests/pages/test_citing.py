@@ -84,6 +84,7 @@ def test_two_works_of_one_year_are_told_apart_by_one_system():
     assert all(label in text and label in listed for label in labels)
 
 
+@pytest.mark.slow
 def test_a_chinese_page_names_authors_in_chinese(tmp_path):
     """In the text and in the list, with the styles that the settings of the Chinese run name."""
     settings = {

@@ -17,6 +17,7 @@ print(torch.backends.cpu.get_cpu_capability(), torch.get_num_threads(), any(foun
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.machine() != "x86_64" or platform.system() != "Linux", reason="instructions of x86-64")
 def test_a_kernel_of_the_build_uses_no_more_than_every_such_processor_has():
     command = [sys.executable, "-c", SHOWN]

@@ -27,6 +27,7 @@ print(*sorted({"sphinx", "docutils", "myst_nb", "myst_parser", "torch", "sympy"}
 """
 
 
+@pytest.mark.slow
 def test_reading_needs_no_builder():
     done = subprocess.run([sys.executable, "-c", ALONE], cwd=ROOT / "book" / "_ext", capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -171,6 +171,7 @@ def test_json_is_valid(value: float) -> None:
     json.dumps(monitor.scalars(), allow_nan=False)
 
 
+@pytest.mark.slow
 def test_plot_over_time() -> None:
     """Lines for a few layers, a heat map for many, nothing for a number that no layer has."""
     for depth, drawn in ((2, "lines"), (12, "collections")):

@@ -391,6 +391,7 @@ def test_checkpointed(reentrant, fault):
     assert x.grad is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 def test_compiled(backend):
     model, _ = setting(MLP, hidden_root)
@@ -596,6 +597,7 @@ def test_poison_that_this_step_does_not_read():
     assert "does not" in origin.message or "do not" in origin.message
 
 
+@pytest.mark.slow
 def test_sparse_gradients_and_lbfgs():
     table = nn.Embedding(5, 3, sparse=True)
     x = torch.tensor([0, 1, 1])

@@ -263,6 +263,7 @@ def saved(tmp_path, monkeypatch):
     return tmp_path / "step.pt"
 
 
+@pytest.mark.slow
 def test_a_saved_step_is_replayed_elsewhere(saved):
     command = [sys.executable, "-m", "labs.monitor", "replay", str(saved), "mine:build"]
     path = os.pathsep.join([str(saved.parent), *filter(None, sys.path)])

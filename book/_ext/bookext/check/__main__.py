@@ -7,13 +7,51 @@ numbers for review instead, ``--words`` strong sentences with their reasons.
 """
 
 import argparse
+import multiprocessing
+import os
+import signal
 import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from bookext.read.book import ROOT, book_pages, waits_for_nobody
 from bookext.read.chapter import Chapter, SourceError, read_chapter
 
 from . import bare, formulas, ledger, mutate, twins, words
+
+Judged = tuple[list[str], dict[str, str], dict[str, mutate.Fared]]
+
+
+def judged(chapter: Chapter) -> Judged:
+    """What breaks the ledger's rules in a chapter, which of its statements do not hold, and how its changed ones fared."""
+    tried = chapter.code and waits_for_nobody(chapter.front)
+    return ledger.problems(chapter), formulas.problems(chapter), mutate.changed(chapter) if tried else {}
+
+
+def side_by_side(chapters: Sequence[Chapter]) -> list[Judged]:
+    """All chapters judged; several in forks of this process, which has imported what judges them."""
+    if len(chapters) < 3:
+        return [judged(chapter) for chapter in chapters]
+    deaf = (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is told once
+    forks = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(os.cpu_count(), forks, initializer=signal.signal, initargs=deaf) as pool:
+        return list(pool.map(judged, chapters))
+
+
+def report(chapters: Sequence[Chapter], run: bool) -> list[str]:
+    """Print how the chapters fared; returns what is wrong."""
+    found = side_by_side(chapters)
+    ledger.report(chapters)
+    formulas.report(chapters, [failed for _, failed, _ in found])
+    tried = [(chapter, fared) for chapter, (_, _, fared) in zip(chapters, found, strict=True) if fared]
+    some = [chapter for chapter, _ in tried]
+    return [
+        *(line for broken, _, _ in found for line in broken),
+        *(line for _, failed, _ in found for line in failed.values()),
+        *mutate.report(some, [fared for _, fared in tried]),
+        *(mutate.report(some, mutate.executed(some)) if run else ()),
+    ]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,9 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     unlisted = [c for c in chapters if c.path.parent == ROOT / "book" and c.path not in book_pages()]
     wrong += [f"{c.name}: not in _toc.yml; add '- file: book/{c.path.stem}' there" for c in unlisted]
-    wrong += ledger.report(chapters) + formulas.report(chapters)
-    wrong += [] if given.chapters else formulas.orphans(chapters) + twins.report()
-    wrong += mutate.report([c for c in chapters if c.code and waits_for_nobody(c.front)], given.run)
+    wrong += report(chapters, given.run) + ([] if given.chapters else formulas.orphans(chapters) + twins.report())
     kept = "check  every rule of the ledger is kept, every formula holds, every change that was tried is noticed"
     print("\n".join(wrong or [kept]))
     return bool(wrong)

@@ -5,7 +5,7 @@ the entry computes, and both sides of each relation must agree in every case. An
 be read fails, and so does an entry without an equation.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -251,12 +251,8 @@ def orphans(chapters: Sequence[Chapter]) -> list[str]:
     return [f"{PLACE}: {label}: no page has this equation; take the entry out" for label in missing]
 
 
-def report(chapters: Sequence[Chapter]) -> list[str]:
-    """Print how many statements of each chapter hold; returns what is wrong."""
-    found: list[str] = []
-    for chapter in filter(statements_of, chapters):
-        failed = problems(chapter)
-        found += failed.values()
-        fails = f", {len(failed)} FAIL" if failed else ""
-        print(f"formulas  {chapter.name}: {len(statements_of(chapter)) - len(failed)} hold{fails}")
-    return found
+def report(chapters: Sequence[Chapter], failed: Sequence[Mapping[str, str]]) -> None:
+    """Print how many statements of each chapter hold."""
+    for chapter, fails in zip(chapters, failed, strict=True):
+        if number := len(statements_of(chapter)):
+            print(f"formulas  {chapter.name}: {number - len(fails)} hold{f', {len(fails)} FAIL' if fails else ''}")

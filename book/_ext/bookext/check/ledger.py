@@ -174,9 +174,8 @@ def counts(chapter: Chapter) -> Counter[str]:
     return kinds
 
 
-def report(chapters: Sequence[Chapter]) -> list[str]:
-    """Print a line of counts a chapter; returns what is wrong."""
+def report(chapters: Sequence[Chapter]) -> None:
+    """Print a line of counts a chapter."""
     for chapter in chapters:
         if shown := ", ".join(f"{number} {kind}" for kind, number in counts(chapter).items() if number):
             print(f"ledger  {chapter.name}: {shown}")
-    return [problem for chapter in chapters for problem in problems(chapter)]

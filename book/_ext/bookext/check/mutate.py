@@ -18,7 +18,7 @@ proves without SymPy.
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bookext.read.chapter import Chapter, Equation, Number
@@ -30,6 +30,8 @@ from .formulas import Disagreement, cases_of, compare, problem, relations, state
 from .meanings import MEANINGS
 from .probe import Record, probe
 from .tokens import MathError
+
+Fared = tuple[Counter[str], list[str]]  # how many changes there were and were caught; those that nothing noticed
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def equivalent(mutant: Mutant, equation: Equation, meaning: Meaning) -> bool:
     return any(known in mutant.change for known in meaning.true)
 
 
-def formulas(chapter: Chapter) -> tuple[Counter[str], list[str]]:
+def formulas(chapter: Chapter) -> Fared:
     """How a chapter's changed formulas fared, and those that nothing noticed."""
     score, survivors = Counter[str](), list[str]()
     for equation in statements_of(chapter):
@@ -153,7 +155,7 @@ def changed_values(number: Number) -> dict[str, float]:
     return values
 
 
-def numbers(chapter: Chapter, record: Record) -> tuple[Counter[str], list[str]]:
+def numbers(chapter: Chapter, record: Record) -> Fared:
     """How a chapter's changed numbers fared."""
     score, survivors = Counter[str](), list[str]()
     for number, computed in zip(chapter.numbers, record["numbers"], strict=True):
@@ -167,7 +169,7 @@ def numbers(chapter: Chapter, record: Record) -> tuple[Counter[str], list[str]]:
     return score, survivors
 
 
-def assertions(chapter: Chapter, record: Record) -> tuple[Counter[str], list[str]]:
+def assertions(chapter: Chapter, record: Record) -> Fared:
     """How a chapter's negated assertions fared."""
     score, survivors = Counter[str](), list[str]()
     for key, source in record["parts"].items():
@@ -188,22 +190,26 @@ def assertions(chapter: Chapter, record: Record) -> tuple[Counter[str], list[str
     return score, survivors
 
 
-def report(chapters: Sequence[Chapter], run: bool) -> list[str]:
-    """Print how the changes fared, chapter by chapter, and with ``run`` those of numbers and assertions; returns the survivors."""
+def changed(chapter: Chapter) -> dict[str, Fared]:
+    """How a chapter's changed formulas and claims fared."""
+    return {"formulas": formulas(chapter), "claims": overstate.claims(chapter)}
+
+
+def executed(chapters: Sequence[Chapter]) -> list[dict[str, Fared]]:
+    """How the changed numbers and assertions of each chapter fared, which is executed for it."""
+    with workers(2) as pool:
+        records = list(pool.map(probe, chapters))
+    pairs = list(zip(chapters, records, strict=True))
+    return [{"numbers": numbers(*pair), "assertions": assertions(*pair)} for pair in pairs]
+
+
+def report(chapters: Sequence[Chapter], fared: Sequence[Mapping[str, Fared]]) -> list[str]:
+    """Print how the changes fared, kind by kind and chapter by chapter; returns the survivors."""
     survivors: list[str] = []
-    judges: dict[str, Callable[[Chapter], tuple[Counter[str], list[str]]]] = {
-        "formulas": formulas,
-        "claims": overstate.claims,
-    }
-    if run:
-        with workers(2) as pool:
-            records = dict(zip((c.path for c in chapters), pool.map(probe, chapters), strict=True))
-        judges["numbers"] = lambda chapter: numbers(chapter, records[chapter.path])
-        judges["assertions"] = lambda chapter: assertions(chapter, records[chapter.path])
-    for what, judge in judges.items():
+    for what in fared[0] if fared else ():
         total: Counter[str] = Counter()
-        for chapter in chapters:
-            score, survived = judge(chapter)
+        for chapter, each in zip(chapters, fared, strict=True):
+            score, survived = each[what]
             total += score
             survivors += survived
             if score:
