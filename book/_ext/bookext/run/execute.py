@@ -34,9 +34,8 @@ from bookext.read.numbers import executed_notebook
 from bookext.read.uses import made_with
 from bookext.read.words import drawn
 
-from . import figures
+from . import figures, kernels
 from .figures import KIND, SVG
-from .kernels import ForkedKernelManager, start_server
 from .letters import faults, texts
 
 NUMBERS = Path(numbers.__file__)
@@ -85,7 +84,7 @@ def execute(page: Path, notebook: nbformat.NotebookNode, forked: bool) -> tuple[
         notebook,
         timeout=config()["execute"]["timeout"],
         kernel_name="python3",
-        kernel_manager_class=ForkedKernelManager if forked else AsyncKernelManager,
+        kernel_manager_class=kernels.ForkedKernelManager if forked else AsyncKernelManager,
         resources={"metadata": {"path": str(page.parent)}},
         extra_arguments=arguments,
         coalesce_streams=True,
@@ -109,8 +108,8 @@ def execute_all(pages: list[Path]) -> list[str]:
         else:
             waiting[page] = executed_notebook(page)
     failures = []
-    if forked := len(waiting) > 2:  # a fork server is worth its start where several kernels are wanted
-        start_server()
+    if forked := kernels.lent or len(waiting) > 2:  # a fork server is worth its start where several kernels are wanted
+        kernels.start_server()
     with workers(os.cpu_count() or 1) as pool:
         running = {pool.submit(execute, page, waiting[page], forked): page for page in waiting}
         for count, future in enumerate(as_completed(running), 1):

@@ -7,8 +7,8 @@ fork server imports them once, before any kernel runs, so that each chapter stil
 import multiprocessing
 import os
 import signal
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
-from multiprocessing.forkserver import ensure_running
 from typing import Any
 
 from jupyter_client.manager import AsyncKernelManager
@@ -19,13 +19,25 @@ IMPORTED = ["ipykernel.kernelapp", "torch", "torch._dynamo", "matplotlib.pyplot"
 SERVER.set_forkserver_preload(IMPORTED)
 
 
+lent = False  # whether the server is that of the process which this one was forked from
+
+
 def start_server() -> None:
     """Start the fork server in the main thread, deaf to Ctrl-C, which would else be told by a traceback from each of its imports."""
+    if lent:
+        return
     heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        ensure_running()
+        forkserver.ensure_running()
     finally:
         signal.signal(signal.SIGINT, heard)
+
+
+def use_parents_server() -> None:
+    """In a fork of the process that has started the server: kernels come from it, though it is no child of this process."""
+    global lent
+    lent = True
+    forkserver._forkserver.ensure_running = lambda: None  # type: ignore[method-assign]  # which would wait for a child
 
 
 def run_kernel(arguments: list[str], folder: str) -> None:

@@ -29,11 +29,12 @@ from bookext.read.claims import claims_of, decisions_of
 from bookext.read.course import exercises_in, sections_in, written_at
 from bookext.read.kept import cache_path, keep, pins, remembered
 from bookext.read.labels import bibliography
+from bookext.read.machine import build_environment
 from bookext.read.numbers import executed_notebook
 from bookext.read.uses import used_by
 from bookext.read.words import catalogue
 
-from . import build, chinese, command, execute
+from . import build, chinese, command, execute, kernels
 
 LEXERS = "ipython3", "python", "console"  # of the code on the pages
 
@@ -72,7 +73,7 @@ def read_all() -> None:
         list(import_module("pygments.lexers").get_lexer_by_name(language).get_tokens("a"))  # compiles its patterns
 
 
-def child(answer: Connection) -> None:
+def child(answer: Connection, served: bool) -> None:
     """``make book``; it tells of each page that it has written, and at its end which modules it had to import."""
     before, status = set(sys.modules), 1
 
@@ -81,16 +82,19 @@ def child(answer: Connection) -> None:
             answer.send(page)
 
     build.on_page = tell
+    if served:
+        kernels.use_parents_server()
     try:
         status = command.guarded(build.__name__, partial(build.main, wait=True))
     finally:
         answer.send((status, sorted(set(sys.modules) - before)))
 
 
-def built(tell: Callable[[Path], None]) -> tuple[int, list[str]]:
-    """The exit status of a build, and the modules that it imported; each page is told of once it is written."""
+def built(tell: Callable[[Path], None], served: bool) -> tuple[int, list[str]]:
+    """The exit status of a build, ``served`` with kernels by this process, and the modules that it imported; each page is told of
+    once it is written."""
     here, there = multiprocessing.Pipe(duplex=False)
-    run = multiprocessing.get_context("fork").Process(target=child, args=(there,))
+    run = multiprocessing.get_context("fork").Process(target=child, args=(there, served))
     run.start()
     there.close()
     try:
@@ -115,9 +119,11 @@ def main() -> int:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     say = partial(print, file=answers, flush=True)
-    for _ in sys.stdin:
-        status, imported = built(say)
+    os.environ |= build_environment()  # of the kernels
+    for number, _ in enumerate(sys.stdin):
+        status, imported = built(say, number > 0)
         say(status)
+        kernels.start_server()  # here, lest the first build wait for it
         if imported:
             keep("late", pins(), late := [*late, *imported])
             import_all(imported)
