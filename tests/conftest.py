@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from support import SITE, launch, serve
+
+
+def pytest_collection_finish() -> None:
+    """Cycles are looked for less often, and not among what torch, SymPy and six thousand tests have made: 7 % of the time."""
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,8 @@ SAID = """() => {
   }
   return found;
 }"""
+# What follows a reader's hand when it rests, for hundreds of states.
+AT_ONCE = "(late => { setTimeout = (what, ms, ...given) => late(what, ms / 30, ...given); })(setTimeout)"
 # Of the live figure, which has no presets: each thing that can become of a signal.
 SETTINGS = [
     {},
@@ -59,6 +61,7 @@ def states(tab, name):
     status = f"{one}.figure.querySelector('[role=status]')"
     tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     tab.wait_for_selector("td")
+    tab.evaluate(AT_ONCE)
     some = SETTINGS if name == explore.LIVE else tab.evaluate(f"explore.specs.{name}.presets?.map(p => p[1]) ?? [{{}}]")
     patients = explore.data("culprit") if name == "culprit" else ()
     some = {

@@ -16,13 +16,28 @@ from labs import derivations, init
 pytestmark = pytest.mark.site
 
 
-PLAIN = """(function plain(v) {
-  if (ArrayBuffer.isView(v)) return [...v];
-  if (Array.isArray(v)) return v.map(plain);
+# Numbers come over as bytes: each one by itself would be looked at in a dozen steps.
+SENT = """(function sent(v) {
+  if (ArrayBuffer.isView(v)) {
+    const bytes = Array.from(new Uint8Array(v.buffer, v.byteOffset, v.byteLength), b => String.fromCharCode(b)).join('');
+    return { array: v.constructor.name.slice(0, -5).toLowerCase(), bytes: btoa(bytes) };
+  }
+  if (Array.isArray(v)) return v.map(sent);
   if (typeof v === 'function') return null;
   if (!v || typeof v !== 'object') return v;
-  return Object.fromEntries(Object.entries(v).filter(([k]) => k !== 'layers').map(([k, w]) => [k, plain(w)]));
-})(one.result())"""  # without whole layers, which would take long to come over
+  return Object.fromEntries(Object.entries(v).filter(([k]) => k !== 'layers').map(([k, w]) => [k, sent(w)]));
+})"""  # without whole layers
+
+
+def received(value):
+    """What was sent, with lists for arrays."""
+    if isinstance(value, list):
+        return [received(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if set(value) == {"array", "bytes"}:
+        return np.frombuffer(base64.b64decode(value["bytes"]), value["array"]).tolist()
+    return {key: received(each) for key, each in value.items()}
 
 
 class Page:
@@ -36,7 +51,11 @@ class Page:
         self.tab.evaluate("s => one.set(s)", self.first | settings)
         state = self.tab.evaluate("one.state()")
         assert state == self.first | settings  # they are settings that a reader can choose
-        return state, self.tab.evaluate(PLAIN)
+        return state, self.got("one.result()")
+
+    def got(self, expression):
+        """The value of an expression in the page."""
+        return received(self.tab.evaluate(f"{SENT}({expression})"))
 
     def settings(self, draw):
         """The presets, and 20 settings drawn by a function of a random generator."""
@@ -48,18 +67,13 @@ def residual_net(page, seed, depth):
     """The net of the explorables of residual nets, as the page draws it: input, top, and two matrices a block."""
     import torch
 
-    found = page.tab.evaluate(
-        """([seed, depth]) => {
-          const { input, top, blocks } = residual.net(seed, depth), flat = blocks.slice(0, depth).flat();
-          const bytes = array => btoa(Array.from(new Uint8Array(array.buffer), b => String.fromCharCode(b)).join(''));
-          return [[...input], [...top], flat.map(bytes)];
-        }""",
-        [seed, depth],
+    x, top, flat = page.got(
+        f"(n => [n.input, n.top, n.blocks.slice(0, {depth}).flat()])(residual.net({seed}, {depth}))"
     )
-    matrices = [torch.tensor(np.frombuffer(base64.b64decode(text), np.float32)).double() for text in found[2]]
-    n = len(found[0])
+    matrices = [torch.tensor(values, dtype=torch.float64) for values in flat]
+    n = len(x)
     assert all(abs(W.square().mean().item() * n / 2 - 1) < 0.05 for W in matrices)  # He's
-    vectors = (torch.tensor(found[k], dtype=torch.float64) for k in (0, 1))
+    vectors = (torch.tensor(values, dtype=torch.float64) for values in (x, top))
     return *vectors, [(matrices[k].view(n, n), matrices[k + 1].view(n, n)) for k in range(0, 2 * depth, 2)]
 
 
@@ -389,7 +403,7 @@ def test_histograms(page):
 
     for settings in page.settings(draw):
         state, result = page.at(**settings)
-        given = page.tab.evaluate("(n => [n.x, n.top, ...n.W].map(v => [...v]))(one.result().net())")
+        given = page.got("(n => [n.x, n.top, ...n.W])(one.result().net())")
         x, top, *weights = (torch.tensor(v, dtype=torch.float64).view(-1, 64) for v in given)
         net = DeepMLP((64, len(weights)), "sigmoid", dtype=torch.float64)
         with torch.no_grad():

@@ -11,6 +11,7 @@ import re
 import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from .book import ROOT, notebook_pages
@@ -80,12 +81,13 @@ def wordless(tex: str) -> str:
     return WORDS.sub(r"\\text{}", tex)
 
 
-def tokens(source: str) -> list[tokenize.TokenInfo]:
+@lru_cache(maxsize=1024)
+def tokens(source: str) -> tuple[tokenize.TokenInfo, ...]:
     """The tokens of a cell; none of code that cannot be read."""
     try:
-        return list(tokenize.generate_tokens(io.StringIO(source).readline))
+        return tuple(tokenize.generate_tokens(io.StringIO(source).readline))
     except (tokenize.TokenError, IndentationError):
-        return []
+        return ()
 
 
 def comments(source: str) -> list[tokenize.TokenInfo]:
