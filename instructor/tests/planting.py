@@ -18,6 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 from bookext.read.chapter import notebook_node
 
 from instructor.grading import checks
@@ -26,6 +27,10 @@ from instructor.term import LINE, salt
 from labs.homework import Homework
 
 HOMEWORKS = tuple(path.stem for path in masters())
+LONG = ("hw3", "hw4", "hw5")  # a solved one of these computes for a second or more
+# The tests of one homework share what they have worked out.
+MARKS = {name: [pytest.mark.xdist_group(name), *[pytest.mark.slow] * (name in LONG)] for name in HOMEWORKS}
+each_homework = pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS[name]) for name in HOMEWORKS])
 SECRET = b"a secret for tests"
 LARGE = 2**17  # bytes
 SALT = os.environ.get("TERM_SALT") or salt()  # the term's; the rehearsal tries others

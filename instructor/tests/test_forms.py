@@ -82,7 +82,7 @@ def in_form(answer: Any, form: Callable[[Any], Any]) -> Any:
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("name", planting.HOMEWORKS)
+@planting.each_homework
 def test_a_right_answer_in_another_container(name: str, form: str) -> None:
     lost = []
     for q in checks.questions(planting.module(name)):

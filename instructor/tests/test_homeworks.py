@@ -17,7 +17,9 @@ from instructor.grading import checks
 from instructor.release import BEGIN, END, ROOT, release
 from instructor.tests.planting import (
     HOMEWORKS,
+    MARKS,
     cells,
+    each_homework,
     execute,
     graded,
     master,
@@ -28,9 +30,6 @@ from instructor.tests.planting import (
     whole,
 )
 
-each_homework = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in HOMEWORKS]
-)
 # Questions about numbers of one's own.
 OWN = {
     "hw1": ["4b", "5a", "5b"],
@@ -40,7 +39,9 @@ OWN = {
     "hw5": ["1a", "1b", "2a", "2b", "3a", "3b", "3c", "4a", "4b", "4c", "5a", "5b", "5c"],
 }
 RIGHT = [
-    (name, *row) for name in HOMEWORKS for row in importlib.import_module(f"instructor.tests.answers.{name}").RIGHT
+    pytest.param(name, *row, marks=MARKS[name])
+    for name in HOMEWORKS
+    for row in importlib.import_module(f"instructor.tests.answers.{name}").RIGHT
 ]
 
 

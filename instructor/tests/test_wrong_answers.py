@@ -17,11 +17,11 @@ from instructor.grading import batch, checks
 from instructor.grading.sandbox import Sandbox
 from instructor.release import BEGIN, END, ROOT, release
 from instructor.tests.planting import (
-    HOMEWORKS,
     SECRET,
     answer_names,
     cells,
     copy_of,
+    each_homework,
     execute,
     graded,
     line_of,
@@ -36,15 +36,6 @@ from instructor.tests.planting import (
 )
 from labs.words import retell
 
-LONG = ("hw3", "hw4", "hw5")  # a solved one of these computes for a second or more
-# The tests of one homework share what they have worked out.
-each_homework = pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.xdist_group(name), *[pytest.mark.slow] * (name in LONG)])
-        for name in HOMEWORKS
-    ],
-)
 # Who has a number for which the wrong answer is right has no wrong answer: somebody else is asked. The rarest mistake (homework 2,
 # 3b: the factor not rounded) shows for one number in 13, so with a salt in 100 000 for none of these; few are ever asked.
 STUDENTS = ("s123", "group 7", "张三", *(f"s{k}" for k in range(7, 154)))

@@ -275,6 +275,7 @@ def test_no_equation_is_left_in_english():
     assert [w for w in words if not re.search(r"[\u4e00-\u9fff]", w)] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("homework/")])
 def test_a_new_salt_reaches_the_chinese_homework_and_makes_nothing_stale(name, drifted):
     page = ROOT / "book" / name

@@ -243,6 +243,7 @@ def test_factor_one_and_factors_that_round_to_one_never_leave(name):
     assert overflow_depth(0.5, name, mode="cast") is None and underflow_depth(2, name, mode="cast") is None
 
 
+@pytest.mark.slow
 def test_one_ulp_from_one_is_decided_for_16_bits_and_by_powers_for_all():
     for name in ("fp16", "bf16"):
         eps = FORMATS[name].eps

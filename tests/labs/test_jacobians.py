@@ -372,6 +372,7 @@ def test_C6_entries_of_std_one_over_root_n_still_vanish():
         assert abs(lyapunov_exponents(list(std * normal(12, d, 4, 4)))[0] - expected) < 3 * standard_error
 
 
+@pytest.mark.slow
 def test_C16_singular_values_of_a_product_of_gaussian_or_orthogonal_matrices():
     L, draws = 8, 200
     top, error = {}, {}

@@ -224,6 +224,7 @@ def train(net, x, y, *, steps, lr, generator, optimiser=torch.optim.SGD):
     return float((logits.argmax(1) == y).double().mean()), float(F.cross_entropy(logits, y))
 
 
+@pytest.mark.slow
 def test_L20_a_forgetful_lstm_stays_at_chance():
     accuracy = {}
     for forget_bias in (0.0, 3.0):
@@ -267,6 +268,7 @@ def growth(block, *, width=128, depth=6, nets=100):
     return total[1:] / total[:-1]
 
 
+@pytest.mark.slow
 def test_C17_residual_growth_per_block():
     # E over nets: a block's factor fluctuates by about sqrt(5/128) = 0.2 from net to net, so 100 nets leave 2 %.
     assert (growth("preactivation") / 2 - 1).abs().max() < 0.05

@@ -294,6 +294,7 @@ def rms_ratios(name, sigma_w, *, width=128, depth=20, seeds=40):
     return (total[:, 0] / total[:, 1]).sqrt().tolist()
 
 
+@pytest.mark.slow
 def test_C11_a_vanished_delta_need_not_mean_a_vanished_weight_gradient():
     # Over 19 layers delta falls by 3^-9.5 and 2^-9.5; the weight gradient is delta times the forward signal, which fell
     # on the way up: the ratio is 1. A net's mean square varies by sqrt(19 c / 128) (c = 2 linear, 5 ReLU): 40 nets
@@ -315,6 +316,7 @@ def mean_square_slope(name, q):
     return float(activations.get(name).derivative(math.sqrt(q) * z).square() @ weight / weight.sum())
 
 
+@pytest.mark.slow
 def test_C15_scaled_sigmoid_keeps_what_a_sigmoid_loses():
     # delta = dl/dh: 0.384 and 1.22e-12. The claimed 0.33 and 1.1e-12 are the ratios of dl/dz, before the activation's
     # slope, which is smaller in layer 1 than in layer 20.
@@ -396,6 +398,7 @@ def test_phase_diagram_agrees_with_separate_nets(weights, device):
         assert (a.std(0) / b.std(0)).log2().abs().max() < 1  # the spread over nets as well
 
 
+@pytest.mark.slow
 def test_shared_weights_fluctuate_together_and_independent_ones_do_not():
     def neighbours(name, weights, at):
         d = phase_diagram(name, [at, at + 0.1], 20, 200, weights=weights, generator=seeded(2))
@@ -415,6 +418,7 @@ def test_quantiles_are_over_seeds():
     assert d.quantile(0.1).shape == (2, 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "grid"), [("tanh", [1.5, 2.0, 2.5, 3.0]), ("sigmoid", [0.5, 1.0, 2.0, 4.0, 6.0])])
 def test_mean_field_forward_within_two_percent_away_from_criticality(name, grid):
     # width 64, depth 20, medians over 1000 nets: their standard error is up to 0.5 % (sigmoid, sigma_w = 6: nets spread
@@ -424,6 +428,7 @@ def test_mean_field_forward_within_two_percent_away_from_criticality(name, grid)
     assert (medians / predicted - 1).abs().max() < 0.02
 
 
+@pytest.mark.slow
 def test_near_criticality_and_for_relu_the_gap_shrinks_with_the_width():
     # log E[h^2] of a He ReLU net drifts by -c/n a layer with c = 5/2, of a linear one with c = 1: median / mean is
     # about exp(-c depth / n), so that n log(median / mean) / depth is the same at every width

@@ -222,6 +222,7 @@ def test_every_hint_and_line_of_the_homework_has_its_chinese(page, chinese):
         assert computed(text) == computed(retold), (text, retold)
 
 
+@pytest.mark.slow
 def test_the_catalogue_has_nothing_that_is_never_said():
     used = said_in_labs()
     finished = {text for page in PAGES for text in messages(page.name)} | LINKS

@@ -104,6 +104,7 @@ def style():
     plt.close("all")
 
 
+@pytest.mark.slow
 def test_the_second_drawing_differs_in_its_texts_and_leaves_the_first_as_it_was(style):
     figure, axes = plots.depth_axes(r"rms of $h^d$")
     axes.plot([1, 2, 3], [1, 10, 100], label="layer 3")

@@ -43,6 +43,7 @@ def python(code: str, executable: str = sys.executable, **environment: str) -> s
     return done.stdout
 
 
+@pytest.mark.slow
 def test_an_import_is_quick_and_brings_little_along():
     share, *modules = python(IMPORTED, PYTHONPATH=str(ROOT)).split()
     assert "labs.monitor" in modules

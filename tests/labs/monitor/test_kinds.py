@@ -859,6 +859,7 @@ def test_functions_are_seen_wherever_they_are_called(how):
 # --------------------------------------------------------------------------------------------------- what a search costs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers, poisoned", [(4, 0), (60, 0), (40, 30)])
 def test_a_search_is_capped(layers, poisoned, monkeypatch):
     count, run = [0], replaying.Replay.run

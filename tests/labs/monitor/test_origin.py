@@ -284,6 +284,7 @@ def test_fp16_overflow_names_the_layer(network):
     assert "learning rate" in origin.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize(
     "make", [lambda p: torch.optim.SGD(p, lr=1e38, momentum=0.9), lambda p: torch.optim.Adam(p, lr=1e30)]
