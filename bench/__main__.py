@@ -36,7 +36,7 @@ NAMES = [
 OPENING = """# Measured side by side
 
 Written by `make bench`. Each row compares with what a user would use instead, in the same run, in turns; a ratio below 1 is in our favour.
-Where a peer wins, the row stays.
+Where a peer wins, the row stays, and a line below says why.
 """
 
 
