@@ -86,5 +86,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    gc.disable()  # to look for cycles among trees of code, of which there are few, takes a fifth of the time
+    gc.disable()  # to look for cycles among trees of code, where there are few, takes up to a tenth of the time
     sys.exit(main())

@@ -51,7 +51,7 @@ class Slice:
 
     @cached_property
     def _pickled(self) -> bytes:
-        """Each program begins with a copy, which so takes a fifth of what ``copy.deepcopy`` takes."""
+        """Each program begins with a copy, which so takes two thirds of what ``copy.deepcopy`` takes."""
         return pickle.dumps(list(self.body))
 
     @lru_cache(maxsize=512)  # noqa: B019  # a slice is kept as long

@@ -4,6 +4,7 @@ import gc
 import os
 import shutil
 import sys
+import time
 import tomllib
 from collections.abc import Callable
 from importlib import import_module
@@ -55,6 +56,17 @@ def build_site(options: list[str]) -> int:
     return 0
 
 
+def forget(begun: float, *homes: Path) -> None:
+    """Have the next build read and write again what one has that failed: it warns of nothing that it finds done."""
+    for home in homes:
+        for tree in (home / ".doctrees").rglob("*.doctree"):
+            if tree.stat().st_mtime >= begun:
+                tree.unlink()
+        for page in (home / "html").rglob("*.html"):
+            if page.stat().st_mtime >= begun:
+                os.utime(page, (0, 0))
+
+
 def main(wait: bool = False) -> int:
     """One build at a time in a folder; where another is at work, ``wait`` for it, or exit status 1."""
     BUILD.mkdir(exist_ok=True)
@@ -100,11 +112,17 @@ def build() -> int:
     load_builder()
     prepare()
     gc.freeze()  # sphinx_external_toc looks at every object that the collector knows, torch's too
-    other = chinese.begin(build_site, options)
-    failed = build_site(options)
-    if other:
-        other.join()
-    if failed or (other and other.exitcode):
+    begun, failed = time.time() - 0.1, 1  # the clock of files ticks every few ms
+    try:
+        other = chinese.begin(build_site, options)
+        failed = build_site(options)
+        if other:
+            other.join()
+            failed = failed or other.exitcode or 0
+    finally:
+        if failed:
+            forget(begun, BUILD, chinese.HOME / "_build")
+    if failed:
         print("\nThe book was not built: mend the warnings above.", file=sys.stderr)
         return 1
     if other:

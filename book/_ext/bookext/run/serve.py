@@ -31,7 +31,7 @@ from .build import SITE, TOPS
 from .chinese import PAGES as CHINESE
 from .command import end_children
 
-SERVED, BUILT = BUILD / "served", "/built"
+SERVED, BUILT, SAID = BUILD / "served", "/built", BUILD / "said-by-the-build.txt"
 LOOK = 0.1  # seconds between looks at the files; one takes 3 ms
 IMAGE = re.compile(rb"_images/([\w.-]+)")
 # Asked for rather than held open: a browser keeps six connections to a host, and an author may have more pages open.
@@ -160,6 +160,10 @@ class Builder:
 
     process: "subprocess.Popen[str] | None" = None
 
+    def __init__(self) -> None:
+        SAID.write_bytes(b"")
+        self.said = SAID.open(encoding="utf8", errors="replace")
+
     def build(self, anew: bool, show: Callable[[Path], None]) -> bool:
         """Build what changed, in a process started ``anew`` if its code or what it keeps may have; whether it went well.
 
@@ -170,9 +174,16 @@ class Builder:
             self.process.wait()
         if anew or self.process is None or self.process.poll() is not None:
             command = [sys.executable, "-m", "bookext.run.command", "bookext.run.warm"]
-            self.process = subprocess.Popen(
-                command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
-            )
+            with SAID.open("a") as said:
+                self.process = subprocess.Popen(
+                    command,
+                    cwd=ROOT,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=said,
+                    text=True,
+                    start_new_session=True,
+                )
         assert self.process.stdin and self.process.stdout
         try:
             print(file=self.process.stdin, flush=True)
@@ -191,8 +202,10 @@ def keep_built() -> None:
     while True:
         begun, early.first = time.monotonic(), 0.0
         good = builder.build(anew, early.show)
-        now = settled()
+        now, said = settled(), builder.said.read()
         names = changed(before, now)
+        if good or not names:  # else what was saved meanwhile may be what it stumbled over; it is built next
+            print(said, end="", file=sys.stderr, flush=True)
         if anew := not all(map(is_text, names)):  # changed while it was built: by code that is no longer there
             for stamp in ("fingerprint", "machinery"):
                 (BUILD / stamp).unlink(missing_ok=True)
@@ -205,7 +218,7 @@ def keep_built() -> None:
             shown = f"shown after {early.first - begun:.1f} s, all " if early.first else ""
             took = f"{shown}built in {time.monotonic() - begun:.1f} s"
             print(f"{', '.join(what[:3])}{' …' * (len(what) > 3)}: {took}", flush=True)
-        elif not good:
+        elif not good and not names:
             print("The site is shown as it was; save again when it is mended.", flush=True)
         while not names:
             time.sleep(LOOK)
