@@ -4,7 +4,6 @@ import gc
 import os
 import shutil
 import sys
-import time
 import tomllib
 from collections.abc import Callable
 from importlib import import_module
@@ -19,7 +18,7 @@ from bookext.read.kept import BUILD, cache_path, digest, files
 from bookext.read.labels import bibliography
 from bookext.read.machine import build_environment, is_build_machine
 
-SITE = BUILD / "html"
+SITE, UNFINISHED = BUILD / "html", BUILD / "unfinished"
 TOPS = [ROOT / name for name in ("_config.yml", "_toc.yml", "requirements.txt", "pyproject.toml")]
 # What is done with a page once it is written, before the rest of the site is: ``make serve`` shows it.
 on_page: Callable[[Path], None] | None = None
@@ -57,7 +56,7 @@ def build_site(options: list[str]) -> int:
 
 
 def forget(begun: float, *homes: Path) -> None:
-    """Have the next build read and write again what one has that failed: it warns of nothing that it finds done."""
+    """Have a build read and write again what has been done since one began that failed or was ended: it warns of nothing it finds done."""
     for home in homes:
         for tree in (home / ".doctrees").rglob("*.doctree"):
             if tree.stat().st_mtime >= begun:
@@ -112,21 +111,20 @@ def build() -> int:
     load_builder()
     prepare()
     gc.freeze()  # sphinx_external_toc looks at every object that the collector knows, torch's too
-    begun, failed = time.time() - 0.1, 1  # the clock of files ticks every few ms
-    try:
-        other = chinese.begin(build_site, options)
-        failed = build_site(options)
-        if other:
-            other.join()
-            failed = failed or other.exitcode or 0
-    finally:
-        if failed:
-            forget(begun, BUILD, chinese.HOME / "_build")
-    if failed:
+    if UNFINISHED.exists():
+        forget(UNFINISHED.stat().st_mtime, BUILD, chinese.HOME / "_build")
+    else:
+        UNFINISHED.touch()
+    other = chinese.begin(build_site, options)
+    failed = build_site(options)
+    if other:
+        other.join()
+    if failed or (other and other.exitcode):
         print("\nThe book was not built: mend the warnings above.", file=sys.stderr)
         return 1
     if other:
         chinese.put(SITE)
+    UNFINISHED.unlink()
     shaped.write_text(shape)
     stamp.write_text(now)
     print(f"The site: {index}")
