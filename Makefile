@@ -8,6 +8,8 @@ EXTRA := _build/extra
 # Sets in one order: a rebuild gives the same bytes. This folder's own labs, wherever the environment was made.
 export PYTHONHASHSEED := 0
 export PYTHONPATH := $(CURDIR)/book/_ext:$(CURDIR)
+# Images for containers often set this; then each of the suite's hundreds of Pythons would compile the book's modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 # Programs of the environment are started as modules: a script in it names the Python of the folder it was made in.
 PY := $(BIN)/python -m
 RUN := $(PY) bookext.run.command
@@ -79,7 +81,6 @@ format: $(READY)  ## lay out the code, and the notebook pages as JupyterLab save
 quick: $(READY)  ## the inner loop: what needs no built book, in a minute or two
 	@$(RUN) bookext.check
 	@$(LINT)
-	@$(RUN) bookext.notebook.generator --check
 	@$(PYTEST) $(SIDE_BY_SIDE) -m "not site and not slow and not rehearsal"
 
 drift: $(READY)  ## carry code, numbers and formulas into the Chinese pages; list what their translators have to look at

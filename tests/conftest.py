@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 from support import SITE, launch, serve
 
+gc.disable()  # until all tests are collected, of which none is thrown away
+
 
 def pytest_collection_finish() -> None:
     """Cycles are looked for less often, and not among what torch, SymPy and six thousand tests have made: 7 % of the time."""
     gc.freeze()
+    gc.enable()
     gc.set_threshold(100_000, 20, 100)
 
 

@@ -85,6 +85,7 @@ def test_the_numbers_of_another_student_fail(name: str) -> None:
     assert not waiting
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "seconds"), [("hw1", 1), ("hw2", 1), ("hw3", 3), ("hw4", 2), ("hw5", 3)])
 def test_all_cells_together_take_little(name: str, seconds: int) -> None:
     reference(name)  # imports what it needs

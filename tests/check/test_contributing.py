@@ -71,6 +71,7 @@ def test_a_mistake_in_it_is_named_with_its_line(entered, old, new, says):
     assert first < int(line) < last
 
 
+@pytest.mark.slow
 def test_without_a_meaning_the_message_says_what_to_write_where():
     (message,) = formulas.problems(chapter()).values()
     shown = re.search(r"^book/03-vanishing-sigmoid.md:\d+: (eq-sig-halved: no meaning.*)$", GUIDE, re.MULTILINE)[1]

@@ -49,6 +49,7 @@ def test_notebook_matches_its_chapter(page):
     assert notebooks.difference(page) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=display_path)
 def test_notebook_is_plain_and_stable(page):
     first, second = notebooks.convert(page), notebooks.convert(page)
@@ -81,6 +82,7 @@ def computed(source: str) -> str:
 SPEAKS = re.compile(r'^os\.environ\["LABS_LANGUAGE"\] = "zh" +# .*\n', re.MULTILINE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", TRANSLATED, ids=display_path)
 def test_the_chinese_notebook_has_the_same_code_and_chinese_words(page):
     ours, theirs = ([c for c in json.loads(notebooks.convert(p))["cells"]] for p in (page_of(page), page))

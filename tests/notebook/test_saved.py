@@ -22,6 +22,7 @@ PAGES = [*notebook_pages(), *sorted(ROOT.glob("instructor/hw*/hw*.md"))]
 LIGHT = ROOT / "book" / "08-nan-clinic.md"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_saving_changes_nothing(page):
     assert difference(page) is None

@@ -34,6 +34,7 @@ def test_reading_needs_no_builder():
     assert done.stdout.split() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_the_builder_reads_the_same_cells(page):
     """Outputs are found by the cells and the kernel: a difference would execute a chapter in vain, or show it without outputs."""

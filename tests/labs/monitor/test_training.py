@@ -70,6 +70,7 @@ def alike(a: dict[str, float], b: dict[str, float], rel: float = 1e-4) -> None:
 # ------------------------------------------------------------------------------------------------------------ compiled
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["torch.compile", "model.compile", "a layer", "the step"])
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 def test_compiled(how: str, backend: str) -> None:

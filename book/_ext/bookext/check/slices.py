@@ -126,18 +126,22 @@ def names_of(statement: ast.stmt) -> Names:
     reads, binds = _flow(statement)
     effects = [effect for node in _outside_functions(statement) for effect in _effects(node)]
     changes, hands = (frozenset(n for kind, n in effects if n and kind == which) for which in ("changes", "hands"))
-    return Names(frozenset(reads - BUILTINS), frozenset(binds), frozenset(_binds(statement)), changes, hands)
+    all_bound = _binds(_symbols(statement)) if hasattr(statement, "body") else binds
+    return Names(frozenset(reads - BUILTINS), frozenset(binds), frozenset(all_bound), changes, hands)
 
 
-def _binds(node: ast.AST) -> set[str]:
+def _symbols(node: ast.AST) -> symtable.SymbolTable:
+    """Python's own table of the names in code."""
+    return symtable.symtable(ast.unparse(node), "", "exec")
+
+
+def _binds(top: symtable.SymbolTable) -> set[str]:
     """The names that code binds at its top level, wherever in it."""
-    symbols = symtable.symtable(ast.unparse(node), "", "exec").get_symbols()
-    return {s.get_name() for s in symbols if s.is_assigned() or s.is_imported()}
+    return {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported()}
 
 
-def _reads(node: ast.AST) -> set[str]:
+def _reads(top: symtable.SymbolTable) -> set[str]:
     """The names of the module that code reads, also in its functions."""
-    top = symtable.symtable(ast.unparse(node), "", "exec")
     reads, tables = {s.get_name() for s in top.get_symbols() if s.is_referenced()}, list(top.get_children())
     while tables:
         table = tables.pop()
@@ -148,18 +152,23 @@ def _reads(node: ast.AST) -> set[str]:
 
 def _targets(targets: Iterable[ast.expr | None]) -> set[str]:
     """The names in what a loop or a ``with`` binds."""
-    return {name for target in targets if target for name in _binds(ast.Assign([target], ast.Constant(0), lineno=0))}
+    return {
+        name
+        for target in targets
+        if target
+        for name in _binds(_symbols(ast.Assign([target], ast.Constant(0), lineno=0)))
+    }
 
 
 def _head(statement: ast.stmt) -> tuple[set[str], set[str]] | None:
     """What the first line of a compound statement reads and binds; None for a simple statement."""
     if isinstance(statement, ast.For):
-        return _reads(statement.iter), _targets([statement.target])
+        return _reads(_symbols(statement.iter)), _targets([statement.target])
     if isinstance(statement, ast.With):
-        reads = {name for item in statement.items for name in _reads(item.context_expr)}
+        reads = {name for item in statement.items for name in _reads(_symbols(item.context_expr))}
         return reads, _targets(item.optional_vars for item in statement.items)
     if isinstance(statement, ast.If | ast.While):
-        return _reads(statement.test), set()
+        return _reads(_symbols(statement.test)), set()
     return (set(), set()) if isinstance(statement, ast.Try) else None
 
 
@@ -168,7 +177,8 @@ def _flow(statement: ast.stmt) -> tuple[set[str], set[str]]:
     head = _head(statement)
     if head is None:
         again = _targets([statement.target]) if isinstance(statement, ast.AugAssign) else set()
-        return _reads(statement) | again, _binds(statement)
+        top = _symbols(statement)
+        return _reads(top) | again, _binds(top)
     handlers = [handler.body for handler in getattr(statement, "handlers", [])]
     flows = [
         _flow_of(body) for body in (*(getattr(statement, n, []) for n in ("body", "orelse", "finalbody")), *handlers)

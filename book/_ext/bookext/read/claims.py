@@ -43,9 +43,7 @@ class Decision:
 def statements(cell: Cell) -> list[ast.stmt]:
     """A code cell's statements, their lines counted in the page; lines for IPython alone are left out."""
     lines = ["" if line.lstrip().startswith(("%", "!")) else line for line in cell.source.splitlines()]
-    tree = ast.parse("\n".join(lines))
-    ast.increment_lineno(tree, cell.line - 1)
-    return tree.body
+    return ast.parse("\n" * (cell.line - 1) + "\n".join(lines)).body
 
 
 def decided_by(node: ast.AST) -> str | None:

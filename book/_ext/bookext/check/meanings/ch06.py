@@ -1,5 +1,6 @@
 """Chapter 6."""
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 
@@ -52,9 +53,15 @@ def scales(rng: Generator) -> list[Case]:
     return [Case({**values, "w": Up([None, None, w])}, only=only) for w, only in ((normal, (0, 1)), (flat, (0, 1)))]
 
 
-def _solved(equation: sp.Eq, scale: sp.Symbol) -> Callable[[Sequence[int]], float]:
-    (solution,) = sp.solve(sp.Eq(equation.rhs, scale), derivations.GAMMA)
-    return lambda n: float(solution.subs({derivations.N_IN: n[1], derivations.N_OUT: n[2]}))
+def _solved(equation: Callable[[], sp.Eq], scale: sp.Symbol) -> Callable[[Sequence[int]], float]:
+    """Gamma for given widths, from an equation that is derived and solved when it is first asked for."""
+
+    @functools.cache
+    def solution() -> sp.Expr:
+        (gamma,) = sp.solve(sp.Eq(equation().rhs, scale), derivations.GAMMA)
+        return gamma
+
+    return lambda n: float(solution().subs({derivations.N_IN: n[1], derivations.N_OUT: n[2]}))
 
 
 def equal_widths(rng: Generator) -> list[Case]:
@@ -170,13 +177,13 @@ MEANINGS: dict[str, Meaning] = {
     "eq-xavier-terms": Meaning(lambda rng: [Case({**v, "w": v["w"][2]}) for v in (forward(rng, 0, 0.5),)], alike="ij123"),
     "eq-xavier-forward": Meaning(lambda rng: [Case(forward(rng))], alike="ij"),
     "eq-xavier-forward-condition": Meaning(
-        condition(_solved(derivations.forward_variance(input_mean=sp.S.Zero), derivations.VAR_INPUT))),
+        condition(_solved(lambda: derivations.forward_variance(input_mean=sp.S.Zero), derivations.VAR_INPUT))),
     "eq-xavier-delta": Meaning(lambda rng: [case.put({"i": 1, "j": 2}) for case in networks(lambda z: z)(rng)]),
     "eq-xavier-backward": Meaning(
         lambda rng: [Case(backward(rng)), Case(backward(rng, gradient_mean=0.5), only=(0,))], alike="ij"),
-    "eq-xavier-backward-condition": Meaning(condition(_solved(derivations.backward_variance(), derivations.VAR_DELTA))),
+    "eq-xavier-backward-condition": Meaning(condition(_solved(derivations.backward_variance, derivations.VAR_DELTA))),
     "eq-xavier-both": Meaning(equal_widths),
-    "eq-xavier-compromise": Meaning(condition(_solved(derivations.xavier(), derivations.GAMMA))),
+    "eq-xavier-compromise": Meaning(condition(_solved(derivations.xavier, derivations.GAMMA))),
     "eq-xavier-gamma": Meaning(scales),
     "eq-xavier-pair": Meaning(pair),
     "eq-xavier-normal": Meaning(lambda rng: scales(rng)[:1], alike="ij"),
