@@ -86,12 +86,16 @@ def test_the_numbers_of_another_student_fail(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "seconds"), [("hw1", 1), ("hw2", 1), ("hw3", 3), ("hw4", 2), ("hw5", 3)])
-def test_all_cells_together_take_little(name: str, seconds: int) -> None:
+@pytest.mark.parametrize(("name", "times"), [("hw1", 4), ("hw2", 4), ("hw3", 12), ("hw4", 8), ("hw5", 12)])
+def test_all_cells_together_take_little(name: str, times: int) -> None:
+    """So many times what this machine needs to count to ten million: one second is about four."""
     reference(name)  # imports what it needs
     begun = time.process_time()
+    for _ in range(10_000_000):
+        pass
+    counted = time.process_time()
     whole(master(name), "s123")
-    assert time.process_time() - begun < seconds
+    assert time.process_time() - counted < times * (counted - begun)
 
 
 @each_homework

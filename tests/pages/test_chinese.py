@@ -197,14 +197,14 @@ def test_in_a_browser(site, browser):
         assert tab.evaluate("document.documentElement.scrollWidth") <= 375, page
         assert faults(tab) == [], page
     tab.goto(f"{site}/book/01-chained-jacobians.html", wait_until="load")
-    block = "e => [...document.querySelectorAll('article p, article h2')].findIndex(p => p.getBoundingClientRect().bottom > 70)"
-    tab.evaluate("document.getElementById('sec-jac-product').scrollIntoView()")
-    tab.wait_for_timeout(900)
+    block = "() => [...document.querySelectorAll('article p, article h2')].findIndex(p => p.getBoundingClientRect().bottom > 70)"
+    tab.evaluate("document.getElementById('sec-jac-product').scrollIntoView({behavior: 'instant'})")
+    tab.wait_for_function("Math.abs(document.getElementById('sec-jac-product').getBoundingClientRect().top - 60) < 60")
     before = tab.evaluate(block)
     tab.get_by_role("link", name="中文").click()
     tab.wait_for_url("**/zh/book/01-chained-jacobians.html")
-    tab.wait_for_timeout(1500)
-    assert before > 10 and abs(tab.evaluate(block) - before) <= 1
+    assert before > 10
+    tab.wait_for_function(f"before => Math.abs(({block})() - before) <= 1", arg=before)
     assert tab.get_by_role("button", name="复制").count() or tab.get_by_role("button", name="少看检验").count()
     assert noise == []
     tab.close()

@@ -4,7 +4,6 @@ the margins."""
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -90,10 +89,8 @@ def test_without_a_chinese_font_the_remedy_is_said(tmp_path, monkeypatch):
     ],
 )
 def test_the_printed_book(tmp_path, paper, language, size, third, solutions):
-    """At most 90 seconds and 20 MB (25 MB in Chinese); margins without ink; contents that name the right pages."""
-    began = time.monotonic()
+    """At most 20 MB (25 MB in Chinese); margins without ink; contents that name the right pages."""
     pdf = write_pdf(SITE, tmp_path, paper, language)
-    assert time.monotonic() - began < 90
     assert pdf.stat().st_size < (25e6 if language == "zh" else 20e6)  # each Chinese letter that occurs, drawn once
     printed = library("pypdfium2").PdfDocument(pdf)
     assert tuple(map(round, printed[0].get_size())) == size and 200 < len(printed) < 500

@@ -36,7 +36,7 @@ TO_THE_MIDDLE = """async link => {
   for (let was = null, top = NaN; was !== top;) { // sections above get their real height as they come into sight
     was = top;
     link.scrollIntoView({block: 'center', behavior: 'instant'});
-    await new Promise(done => setTimeout(done, 150));
+    await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 100))));
     top = link.getBoundingClientRect().top;
   }
   return link.getClientRects()[0].toJSON();
@@ -120,8 +120,7 @@ def test_the_pointer_may_cross_into_the_preview(site, browser):
     tab.wait_for_timeout(700)
     assert tab.locator(PREVIEW).count() == 1
     tab.mouse.move(5, 5, steps=4)
-    tab.wait_for_timeout(700)
-    assert tab.locator(PREVIEW).count() == 0
+    tab.wait_for_selector(PREVIEW, state="detached")
     tab.close()
 
 
@@ -212,7 +211,7 @@ def test_an_open_preview_is_accessible(site, browser, scheme, width):
         assert faults(tab, "#preview") == []
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
         tab.mouse.move(2, 2)
-        tab.wait_for_timeout(500)
+        tab.wait_for_selector(PREVIEW, state="detached")
     tab.close()
 
 

@@ -166,10 +166,10 @@ def test_keyboard(site, browser):
     assert tab.evaluate("document.activeElement.getAttribute('aria-label')") == "Chapters"
     for table in tab.locator("table").all():  # what is far away is laid out when it comes near
         table.scroll_into_view_if_needed()
-    tab.wait_for_timeout(200)
     scrolls = "[...document.querySelectorAll('table')].map(t => t.parentElement).filter(p => p.scrollWidth > p.clientWidth + 1)"
-    assert tab.evaluate(f"{scrolls}.length") > 0
-    assert tab.evaluate(f"{scrolls}.every(p => p.tabIndex === 0 && p.getAttribute('aria-label'))")
+    tab.wait_for_function(
+        f"{scrolls}.length > 0 && {scrolls}.every(p => p.tabIndex === 0 && p.getAttribute('aria-label'))"
+    )
     tab.close()
 
 
