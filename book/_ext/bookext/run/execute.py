@@ -111,7 +111,8 @@ def execute_all(pages: list[Path]) -> list[str]:
     if forked := kernels.lent or len(waiting) > 2:  # a fork server is worth its start where several kernels are wanted
         kernels.start_server()
     with workers(os.cpu_count() or 1) as pool:
-        running = {pool.submit(execute, page, waiting[page], forked): page for page in waiting}
+        longest_first = sorted(waiting, key=lambda page: -len(waiting[page].cells))  # lest one run alone at the end
+        running = {pool.submit(execute, page, waiting[page], forked): page for page in longest_first}
         for count, future in enumerate(as_completed(running), 1):
             page, (seconds, failed) = running[future], future.result()
             how = "FAILED" if failed else "executed"
