@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -296,6 +301,28 @@ def test_a_planted_fault_stops_the_build(book, old, new, messages):
         for message in messages:
             assert message in output, output
         assert "The book was not built" in output
+
+
+@pytest.mark.slow
+def test_what_is_wrong_is_said_after_a_build_that_was_killed(book):
+    """As soon as the page was written: Sphinx by itself would find it done, and warn of nothing."""
+    book.labs("return 42")
+    book.chapter(CHAPTER)
+    assert book.build()[0] == 0
+    page = book.root / "_build" / "html" / "book" / "small.html"
+    before = page.stat().st_mtime_ns
+    book.chapter(CHAPTER.replace("{ref}`below <there>`", "{ref}`below <nowhere>`"))
+    start = [sys.executable, "-m", "bookext.run.build"]
+    build = subprocess.Popen(
+        start, cwd=book.root, env=book.environment, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    while page.stat().st_mtime_ns == before:
+        assert build.poll() is None
+        time.sleep(0.005)
+    os.killpg(build.pid, signal.SIGKILL)
+    assert build.wait() == -signal.SIGKILL
+    code, output = book.build()
+    assert code == 1 and "undefined label: 'nowhere'" in output, output
 
 
 @pytest.mark.slow
