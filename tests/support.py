@@ -16,7 +16,8 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,14 @@ def library(name: str) -> Any:
         return extra(name)
     except PeerMissing as reason:
         return missing(str(reason), "`make extra` installs it.")
+
+
+def until(what: str, holds: Callable[[], object], seconds: float = 300) -> None:
+    """Wait for something, as long as a busy machine may take for it."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"waited {seconds} s for: {what}"
+        time.sleep(0.05)
 
 
 @contextlib.contextmanager

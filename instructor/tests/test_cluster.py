@@ -12,7 +12,6 @@ import ssl
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ import psutil
 import pytest
 from distributed import Client
 from distributed.security import Security
-from support import missing
+from support import missing, until
 
 from instructor.grading import batch, cluster, report, worker
 from instructor.grading.sandbox import FIRST_UID, ROOT, Sandbox
@@ -62,13 +61,6 @@ def on_one_machine(
 
 def tree(folder: Path) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in sorted(folder.glob("s*.json"))}
-
-
-def until(what: str, holds, seconds: float = 300) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"waited {seconds} s for: {what}"
-        time.sleep(0.05)
 
 
 @contextlib.contextmanager

@@ -204,6 +204,7 @@ def test_in_a_browser(site, browser):
     tab.get_by_role("link", name="中文").click()
     tab.wait_for_url("**/zh/book/01-chained-jacobians.html")
     assert before > 10
+    tab.wait_for_timeout(1500)  # nothing moves it afterwards
     tab.wait_for_function(f"before => Math.abs(({block})() - before) <= 1", arg=before)
     assert tab.get_by_role("button", name="复制").count() or tab.get_by_role("button", name="少看检验").count()
     assert noise == []

@@ -510,6 +510,7 @@ def test_it_can_be_embedded(site, browser, tmp_path):
     assert frame.locator("[name=depth]").input_value() == "12"
     for width in (320, 360, 480, 640, 1280):
         tab.set_viewport_size({"width": width + 16, "height": 800})  # with the margins of a bare page
+        tab.wait_for_timeout(500)  # what is drawn anew may need more room
         inside = tab.frames[1]  # a frame of another process follows later
         inside.wait_for_function(f"innerWidth === {width} && document.documentElement.scrollHeight <= innerHeight")
     tab.close()

@@ -78,6 +78,7 @@ def test_first_aid_is_one_screen(tab):
     below = """[...document.querySelectorAll('#nan-checklist :is(li, .cell_input, tr)')]
       .map(e => e.getBoundingClientRect()).filter(b => b.bottom > innerHeight || b.top < 52).length"""
     assert tab.locator("#nan-checklist > ol > li").count() == 7 and tab.locator("#nan-checklist tr").count() > 4
+    tab.wait_for_timeout(800)  # nothing moves it afterwards
     tab.wait_for_function(f"{below} === 0")
     first = tab.evaluate("document.querySelector('article > .whole > section').id")
     assert first == "nan-checklist" and "find_nonfinite_origin" in tab.inner_text("#nan-checklist .cell_input")

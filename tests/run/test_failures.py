@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import sysconfig
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +19,7 @@ import pytest
 from bookext.read.chapter import SourceError
 from bookext.run import command, environment
 from filelock import FileLock
-from support import ROOT
+from support import ROOT, until
 
 FOLDERS = ("book", "labs", "instructor", "tests", "bench", ".github", ".ci")
 FILES = (
@@ -325,21 +324,13 @@ def test_two_builds_at_once(copy):
     )
 
 
-def until(comes: Callable[[], bool]) -> None:
-    """Wait for something, however long a busy machine takes for it."""
-    end = time.monotonic() + 240
-    while not comes():
-        assert time.monotonic() < end
-        time.sleep(0.2)
-
-
-def commands() -> list[str]:
-    """The command lines of all processes."""
+def commands(folder: Path) -> list[str]:
+    """The command lines that name a folder, of all processes."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             found.append(path.read_bytes().replace(b"\0", b" ").decode("utf8", "replace"))
-    return found
+    return [name for name in found if str(folder) in name]
 
 
 @pytest.mark.slow
@@ -353,16 +344,12 @@ def test_a_stop_by_the_keyboard(copy):
     line = ""
     while not line.startswith("Executing"):
         line = process.stdout.readline()
-    until(
-        lambda: sum("ipykernel" in name and str(copy.root) in name for name in commands()) > 2
-    )  # a server and its kernels
+    until("a server and its kernels", lambda: sum("ipykernel" in name for name in commands(copy.root)) > 2)
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     said = [text for text in err.splitlines() if text.strip() and not text.startswith("make")]
     assert said == ["Stopped. Run it again: what was finished is kept."], out + err
-    until(
-        lambda: not [name for name in commands() if str(copy.root) in name]
-    )  # a kernel looks for its parent every second
+    until("each kernel to see that its parent is gone", lambda: not commands(copy.root))
 
 
 WHOSE = "import labs, bookext.read.book as b; print(labs.__file__, b.ROOT, sep='\\n')"
