@@ -116,6 +116,7 @@ def test_one_question_anew(walled: Sandbox, tmp_path: Path, monkeypatch: pytest.
     assert set(seconds) == {"1", "2", "3", "4", "5"} and all(v > 0 for values in seconds.values() for v in values)
 
 
+@pytest.mark.slow
 def test_plots_are_the_same_and_say_what_failed(tmp_path: Path) -> None:
     course(tmp_path, record("a", 2, 1), record("b", 1, 1), record("c", 2, 2),
            record("d", 0, 0) | {"results": [result("1", None, state="no submission"), result("2", None, state="no submission")]})  # fmt: skip

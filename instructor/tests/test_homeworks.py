@@ -145,6 +145,7 @@ def test_no_line_of_a_solution_is_left_in_what_students_get() -> None:
                 assert line not in page, line
 
 
+@pytest.mark.slow
 def test_an_explanation_that_is_too_short_is_refused() -> None:
     for name in HOMEWORKS:
         [asked] = [q for q in checks.questions(module(name)) if q.checks is None]

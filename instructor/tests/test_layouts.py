@@ -171,6 +171,7 @@ def test_names_in_any_bytes(tmp_path: Path, roster: list):
     assert json.dumps([p.id for p in people], ensure_ascii=False).encode() and len(people) == 3
 
 
+@pytest.mark.slow
 def test_a_deep_tree_and_what_is_no_file(tmp_path: Path, roster: list):
     folder = put(tmp_path / "in", {"s1/hw1.ipynb": None})
     deep = deep_tree(folder)

@@ -97,6 +97,7 @@ def test_derivative_leaves_its_input_alone():
     assert not slope.requires_grad
 
 
+@pytest.mark.slow
 def test_L37_taylor_polynomials():
     assert taylor("sigmoid", 5) == X**5 / 480 - X**3 / 48 + X / 4 + sympy.Rational(1, 2)
     assert taylor("tanh", 4) == X - X**3 / 3

@@ -152,7 +152,7 @@ def test_the_network_jacobian_names_the_layer_that_is_not_finite_and_an_input_th
 
 
 @pytest.mark.parametrize("chain", [gaussian, with_slopes, with_masks, saturated, rectangular])
-@pytest.mark.parametrize(("n", "d"), [(2, 1), (8, 1), (8, 3), (8, 20), (8, 150)])
+@pytest.mark.parametrize(("n", "d"), [(2, 1), (8, 1), (8, 3), (8, 20), pytest.param(8, 150, marks=pytest.mark.slow)])
 def test_log_singular_values_against_mpmath(chain, n, d):
     factors = chain(n, d)
     # 1e-11: sum over 150 layers of 2.2e-16 times condition numbers of about 100
@@ -161,6 +161,7 @@ def test_log_singular_values_against_mpmath(chain, n, d):
     )
 
 
+@pytest.mark.slow
 def test_log_singular_values_of_a_deep_relu_chain():
     factors = with_masks(12, 150, active=0.7)
     expected = by_mpmath(factors, 200)
@@ -168,6 +169,7 @@ def test_log_singular_values_of_a_deep_relu_chain():
     assert_log_close(log_singular_values(factors), expected, 1e-11)
 
 
+@pytest.mark.slow
 def test_log_singular_values_at_depth_1000():
     factors = with_slopes(4, 1000)
     assert_log_close(log_singular_values(factors), by_mpmath(factors, 1600), atol=0, rtol=1e-11)
@@ -188,7 +190,7 @@ def test_their_sum_is_the_log_determinant_and_the_top_one_the_norm(chain):
     assert math.isclose(logs[0], log_scale + torch.linalg.matrix_norm(matrix, 2).log(), abs_tol=1e-11)
 
 
-@pytest.mark.parametrize("spread", [1, 10, 40])
+@pytest.mark.parametrize("spread", [1, 10, pytest.param(40, marks=pytest.mark.slow)])
 def test_diagonals_and_permutations_have_a_closed_form(spread):
     n, d = 12, 100
     permutations = [uniform(t, n).argsort() for t in range(d)]
@@ -282,6 +284,7 @@ def test_a_column_of_q_may_belong_to_several_blocks():
     assert_log_close(log_singular_values(factors), by_mpmath(factors, 60), 1e-11)
 
 
+@pytest.mark.slow
 def test_small_integer_chains_against_exact_rank_and_product():
     rng = random.Random(0)
     for _ in range(60):
@@ -307,6 +310,7 @@ def test_small_integer_chains_against_exact_rank_and_product():
 # Lyapunov exponents
 
 
+@pytest.mark.slow
 def test_lyapunov_exponents_agree_with_the_singular_values_in_the_sum_and_in_the_limit_only():
     factors = with_slopes(6, 1000)
     shallow = lyapunov_exponents(factors[:3]) - log_singular_values(factors[:3]) / 3
@@ -348,6 +352,7 @@ def test_bad_chains_are_refused_by_layer_and_shape(product, factors, message):
 # results of the literature
 
 
+@pytest.mark.slow
 def test_C5_products_of_gaussian_4x4_matrices():
     d = 2000
     exponents = lyapunov_exponents(list(normal(11, d, 4, 4)))
@@ -363,6 +368,7 @@ def test_C5_products_of_gaussian_4x4_matrices():
         assert abs(log10_norms.std() - 1.67) < 3 * 1.67 / math.sqrt(2 * 80)  # standard error of a standard deviation
 
 
+@pytest.mark.slow
 def test_C6_entries_of_std_one_over_root_n_still_vanish():
     rate = (math.log(2) + psi(2)) / 2
     assert abs(rate + math.log(0.5) - -0.1352) < 1e-3 and abs(math.exp(-rate) - 0.5724) < 1e-3

@@ -275,6 +275,7 @@ def test_C17_residual_growth_per_block():
     assert (growth("two_layer") / 3 - 1).abs().max() < 0.05
 
 
+@pytest.mark.slow
 def test_C17_a_relu_after_the_branch_has_no_constant_factor():
     # F's mean is positive and adds up: the factor starts at 2 and climbs towards 3.
     factor = growth("postactivation")

@@ -122,6 +122,7 @@ def test_chi_1_is_the_slope_of_the_correlation_map():
     assert 2 * slopes[0] - slopes[1] == pytest.approx(chi_1("tanh", sigma_w, sigma_b), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_depth_scale_and_critical_line():
     assert depth_scale("relu", 1.0) == pytest.approx(1 / math.log(2), rel=1e-12)
     assert depth_scale("tanh", 1.5) < 0  # chaotic
@@ -376,6 +377,7 @@ def test_phase_diagram_is_its_formula(weights, sigma_b):
     assert result.second_moment.shape == (3, seeds, depth) and result.sigma_w.tolist() == grid
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("weights", ["shared", "independent"])
 def test_phase_diagram_agrees_with_separate_nets(weights, device):

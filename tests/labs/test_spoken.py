@@ -236,6 +236,7 @@ def test_the_catalogue_has_nothing_that_is_never_said():
     assert not [english for english in spare if not any(fits(english, text) for text in finished)]
 
 
+@pytest.mark.slow
 def test_hints_call_sections_as_the_chinese_pages_do(chinese):
     """What a hint tells to read again is a heading, or an exercise, of that chapter; in Chinese that of the Chinese page."""
     named = {(*pair, text) for page in PAGES for text in messages(page.name) for pair in SECTION.findall(text)}
@@ -318,6 +319,7 @@ SOURCE = re.compile(
 )  # code, paths, what Python says
 
 
+@pytest.mark.slow
 def test_the_monitor_says_nothing_in_english(tmp_path, chinese):
     told = list(told_by_the_monitor(tmp_path))
     assert len({text.split("\n")[0] for text in told}) > 12

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -48,6 +49,7 @@ def test_it_stops_at_a_bad_loss():
     assert nodes[-1].nan == 1
 
 
+@pytest.mark.slow
 def test_the_chain_is_a_way_through_the_step():
     net, x, y = net_and_batch()
 

@@ -48,7 +48,12 @@ def test_a_planted_fault_is_found(name: str, kind: str, libraries: None) -> None
     assert fault.found(origin), f"{fault}\n{origin}"
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.make.__name__)
+LONG = {"lbfgs"}  # it takes seconds, any other one a third of a second at most
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(c, marks=[pytest.mark.slow] * (c.make.__name__ in LONG), id=c.make.__name__) for c in CASES]
+)
 def test_a_public_case(case: Case) -> None:
     """Each fails as its report says, or is sound; and the finder names it, or is silent."""
     step = fresh(case.make)

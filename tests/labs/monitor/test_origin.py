@@ -343,7 +343,7 @@ HEALTHY_FUNCTIONS = {
 }
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", [*NETWORKS[:-1], pytest.param(NETWORKS[-1], marks=pytest.mark.slow)])
 @pytest.mark.parametrize("function", HEALTHY_FUNCTIONS)
 def test_no_alarm(network, function):
     model, closure = setting(network, HEALTHY_FUNCTIONS[function])
@@ -351,6 +351,7 @@ def test_no_alarm(network, function):
     assert not origin and origin.phase == "none", origin
 
 
+@pytest.mark.slow
 def test_no_alarm_in_deep_healthy_networks():
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, norm_first=True)
     prenorm = nn.TransformerEncoder(layer, 3, enable_nested_tensor=False)

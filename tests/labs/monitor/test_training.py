@@ -103,6 +103,7 @@ def test_compiled(how: str, backend: str) -> None:
     alike(numbers(recorded), numbers(reference))
 
 
+@pytest.mark.slow
 def test_report_of_a_compiled_model() -> None:
     plain = mlp()
     from torch._dynamo.testing import CompileCounterWithBackend  # seconds, which not every process spends

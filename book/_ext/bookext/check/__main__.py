@@ -12,22 +12,47 @@ import multiprocessing
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from importlib import metadata
 from pathlib import Path
 
 from bookext.read.book import ROOT, book_pages, waits_for_nobody
 from bookext.read.chapter import Chapter, SourceError, read_chapter
+from bookext.read.kept import files, of_page
 
-from . import bare, formulas, ledger, mutate, twins, words
+from . import bare, claims, formulas, ledger, mutate, twins, words
+from .stress import record_path
 
 Judged = tuple[list[str], dict[str, str], dict[str, mutate.Fared]]
+JUDGES = [*files("labs"), *files("book/_ext/bookext/check"), *files("book/_ext/bookext/read")]
+AT_ONCE = [rule for rule in ledger.RULES if rule is not claims.tried]  # they look at other pages too
+
+
+def by_itself(chapter: Chapter) -> Judged:
+    """What takes seconds and asks no other page: claims whose record is not theirs, statements that fail, how changed ones fared."""
+    tried = chapter.code and waits_for_nobody(chapter.front)
+    failed = formulas.problems(chapter)
+    return ledger.problems(chapter, [claims.tried]), failed, mutate.changed(chapter, failed) if tried else {}
 
 
 def judged(chapter: Chapter) -> Judged:
-    """What breaks the ledger's rules in a chapter, which of its statements do not hold, and how its changed ones fared."""
-    tried = chapter.code and waits_for_nobody(chapter.front)
-    return ledger.problems(chapter), formulas.problems(chapter), mutate.changed(chapter) if tried else {}
+    """What breaks the ledger's rules in a chapter, which of its statements do not hold, and how its changed ones fared.
+
+    A page of the book that is as it was, like all that judges it by itself, is not judged by itself again.
+    """
+    if not chapter.path.is_relative_to(ROOT / "book"):
+        broken, failed, fared = by_itself(chapter)
+    else:
+        text = "\0".join([chapter.text, *(f"{name} {metadata.version(name)}" for name in ("torch", "numpy"))])
+        kept = of_page("judged", chapter.path, text, [record_path(chapter), *JUDGES], lambda: by_itself(chapter))
+        broken, failed, fared = (
+            kept[0],
+            kept[1],
+            {what: (Counter(score), lost) for what, (score, lost) in kept[2].items()},
+        )
+    return ledger.problems(chapter, AT_ONCE) + broken, failed, fared
 
 
 def side_by_side(chapters: Sequence[Chapter]) -> list[Judged]:

@@ -12,7 +12,7 @@
 import ast
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 
 from bookext.read.book import waits_for_nobody
@@ -22,6 +22,7 @@ from bookext.read.claims import decisions_of
 from . import claims, notation, tolerances, words
 
 Found = Iterator[tuple[int, str]]  # the line, and what is wrong there with the remedy
+Rule = Callable[[Chapter], Found]
 KINDS = {"eq": "checked", "def": "definition", "asm": "assumption"}
 FUNCTIONS = {"float", "len", "abs", "max", "min", "int"}
 ITEM = re.compile(r"^\((L\d+)\)=\s*$", re.MULTILINE)  # the anchor of an item of the lecture
@@ -141,15 +142,15 @@ def _tables(chapter: Chapter) -> Found:
                 yield cell.line + node.lineno - 1, f"the table {name} is shown nowhere; end the cell with {name}"
 
 
-RULES: tuple[Callable[[Chapter], Found], ...] = (
+RULES: tuple[Rule, ...] = (
     _labels, _checks, _promises, _numbers, _widths, _tables, notation.unknown, tolerances.too_wide, words.unsaid,
     *claims.RULES,
 )  # fmt: skip
 
 
-def problems(chapter: Chapter) -> list[str]:
-    """What breaks the ledger's rules in one chapter, each as ``file:line: what, and the remedy``."""
-    return [f"{chapter.name}:{line}: {what}" for rule in RULES for line, what in rule(chapter)]
+def problems(chapter: Chapter, rules: Iterable[Rule] = RULES) -> list[str]:
+    """What breaks the ledger's rules, or some of them, in one chapter, each as ``file:line: what, and the remedy``."""
+    return [f"{chapter.name}:{line}: {what}" for rule in rules for line, what in rule(chapter)]
 
 
 def anchors(chapter: Chapter) -> list[str]:

@@ -18,7 +18,7 @@ proves without SymPy.
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bookext.read.chapter import Chapter, Equation, Number
@@ -26,7 +26,7 @@ from bookext.read.machine import is_build_machine, workers
 
 from . import overstate
 from .case import Meaning
-from .formulas import Disagreement, cases_of, compare, problem, relations, statements_of
+from .formulas import Disagreement, cases_of, compare, relations, statements_of
 from .meanings import MEANINGS
 from .probe import Record, probe
 from .tokens import MathError
@@ -116,11 +116,11 @@ def equivalent(mutant: Mutant, equation: Equation, meaning: Meaning) -> bool:
     return any(known in mutant.change for known in meaning.true)
 
 
-def formulas(chapter: Chapter) -> Fared:
-    """How a chapter's changed formulas fared, and those that nothing noticed."""
+def formulas(chapter: Chapter, failed: Container[str]) -> Fared:
+    """How a chapter's changed formulas fared, and those that nothing noticed; what fails unchanged is not tried."""
     score, survivors = Counter[str](), list[str]()
     for equation in statements_of(chapter):
-        if problem(chapter, equation):  # the comparison has said so
+        if equation.label in failed:
             continue
         for mutant in mutants(equation.tex):
             score["made"] += 1
@@ -190,9 +190,9 @@ def assertions(chapter: Chapter, record: Record) -> Fared:
     return score, survivors
 
 
-def changed(chapter: Chapter) -> dict[str, Fared]:
+def changed(chapter: Chapter, failed: Container[str]) -> dict[str, Fared]:
     """How a chapter's changed formulas and claims fared."""
-    return {"formulas": formulas(chapter), "claims": overstate.claims(chapter)}
+    return {"formulas": formulas(chapter, failed), "claims": overstate.claims(chapter)}
 
 
 def executed(chapters: Sequence[Chapter]) -> list[dict[str, Fared]]:

@@ -20,7 +20,7 @@ import symtable
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 
 from bookext.read.book import ROOT
@@ -71,7 +71,8 @@ class _Stripped(ast.NodeTransformer):
         return node if name and (not self.claims or name in self.claims) else None
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST | None:
-        return None if ast.unparse(node.targets[0]) == "shown" else node
+        first = node.targets[0]
+        return None if isinstance(first, ast.Name) and first.id == "shown" else node
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         call, calls = node.value, [n for n in ast.walk(node) if isinstance(n, ast.Call | ast.Await | ast.Yield)]
@@ -274,10 +275,10 @@ def slice_of(chapter: Chapter, *cells: int) -> Slice:
 
 
 @lru_cache(maxsize=512)
-def _cell(text: str, path: Path, index: int) -> tuple[Statements, list[Names]]:
-    """The statements of a cell that count, and their names."""
+def _cell(text: str, path: Path, index: int) -> list[tuple[ast.stmt, Names, bool]]:
+    """The statements of a cell that count, their names, and whether a claim is decided in them."""
     body = _Stripped().visit(ast.Module(statements(parse_chapter(text, path).code[index]), [])).body
-    return body, [names_of(s) for s in body]
+    return [(s, names_of(s), any(decided_by(node) for node in ast.walk(s))) for s in body]
 
 
 @lru_cache(maxsize=512)
@@ -286,23 +287,22 @@ def _slice(text: str, path: Path, indexes: tuple[int, ...]) -> Slice:
     needed, kept = set[str](), list[Statements]()
     sections = {cells[i].section for i in indexes}
     for i in range(max(indexes), -1, -1):
-        body, names = _cell(text, path, i)
-        wanted = any((n.binds | n.changes) & needed for n in names)
+        cell = _cell(text, path, i)
+        wanted = any((n.binds | n.changes) & needed for _, n, _ in cell)
         if cells[i].section in sections and "guard" not in cells[i].metadata.get("tags", []):
-            wanted |= any(n.hands & needed & data for n in names if not n.reads & draws)
+            wanted |= any(n.hands & needed & data for _, n, _ in cell if not n.reads & draws)
         if i in indexes and not wanted:
-            body = body[: 1 + max(n for n, s in enumerate(body) if any(decided_by(node) for node in ast.walk(s)))]
+            cell = cell[: 1 + max(n for n, (_, _, decides) in enumerate(cell) if decides)]
         if i in indexes or wanted:
-            kept.append(_kept(list(zip(body, names, strict=False)), needed, draws))
+            kept.append(_kept(cell, needed, draws))
     return Slice(tuple(s for body in reversed(kept) for s in body))
 
 
-def _kept(body: list[tuple[ast.stmt, Names]], needed: set[str], draws: frozenset[str]) -> Statements:
+def _kept(cell: list[tuple[ast.stmt, Names, bool]], needed: set[str], draws: frozenset[str]) -> Statements:
     """The statements of a cell that stay; what they read becomes needed, and what they bind no longer is."""
     kept = Statements()
-    for statement, names in reversed(body):
+    for statement, names, decides in reversed(cell):
         used = bool((names.binds | names.changes) & needed)
-        decides = any(decided_by(node) for node in ast.walk(statement))
         if (
             not used
             and not decides
@@ -330,6 +330,12 @@ def _modules(tree: ast.AST) -> set[str]:
     return {name for name in found if name.startswith("labs.") and name not in PICTURES and _file(name)}
 
 
+@lru_cache(maxsize=512)
+def _imported(text: str) -> frozenset[str]:
+    """The modules of labs that a text of code imports."""
+    return frozenset(_modules(ast.parse(text)))
+
+
 def _file(module: str) -> Path | None:
     path = ROOT / module.replace(".", "/")
     return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.exists()), None)
@@ -342,15 +348,21 @@ def _module_code(path: Path) -> tuple[str, frozenset[str]]:
     return ast.unparse(_without_docstrings(tree)), frozenset(_modules(tree))
 
 
+@cache
+def version(name: str) -> str:
+    """The installed version of a package, without what it was built for."""
+    return metadata.version(name).partition("+")[0]
+
+
 def fingerprint(part: Slice, claim: str) -> str:
     """A short hash of all that can move what a claim's assertion finds."""
     text = part.text(claim)
-    waiting, seen = _modules(ast.parse(text)), dict[str, str]()
+    waiting, seen = set(_imported(text)), dict[str, str]()
     while waiting:
         name = waiting.pop()
         seen[name], further = _module_code(_file(name) or ROOT)
         waiting |= further - seen.keys()
-    versions = [f"{name} {version(name).partition('+')[0]}" for name in ("torch", "numpy")]
+    versions = [f"{name} {version(name)}" for name in ("torch", "numpy")]
     everything = [text, *(f"{name}\n{seen[name]}" for name in sorted(seen)), *versions]
     return hashlib.sha256("\0".join(everything).encode()).hexdigest()[:12]
 
@@ -419,10 +431,13 @@ def _of_function(tree: ast.AST, function: str, name: str) -> list[Place]:
     defined = [node for node in nodes if isinstance(node, ast.FunctionDef) and node.name == function]
     inside = [place for node in defined for place in _defaults(node, name)]
     inside += [place for node in defined for inner in ast.walk(node) for place in _assigned(inner, name)]
-    calls = [
-        node for node in nodes if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == function
-    ]
+    calls = [node for node in nodes if isinstance(node, ast.Call) and _last(node.func) == function]
     return inside or [place for call in calls for place in _literals(call, name)]
+
+
+def _last(node: ast.expr) -> str | None:
+    """The last name of what is called, ``c`` of ``a.b.c``."""
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else None
 
 
 class _Original(ast.NodeTransformer):

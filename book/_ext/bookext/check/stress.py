@@ -25,7 +25,7 @@ Run = dict[str, Any]  # {"held": …} and, where there are any, "values", "oppos
 Part = tuple[str, dict[str, Any]]  # a text of the catalogue, and what is put into it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # itself alone, so that its plan is made once
 class Conditions:
     """For what a claim stands, and how it is stressed.
 
@@ -68,7 +68,8 @@ class Plan:
         return [PRINTED, *(self.draws if drawn else ()), *self.variations]
 
 
-def plan_of(part: Slice, claim: str, conditions: Conditions) -> tuple[Plan, list[str]]:
+@lru_cache(maxsize=512)
+def plan_of(part: Slice, claim: str, conditions: Conditions) -> tuple[Plan, tuple[str, ...]]:
     """The runs of a claim, and what is wrong with its variations."""
     wrong, told = list[str](), dict[str, dict[str, tuple[str, str]]]({"holds": {}, "beyond": {}})
     tree = part.program(claim)
@@ -81,7 +82,7 @@ def plan_of(part: Slice, claim: str, conditions: Conditions) -> tuple[Plan, list
             except SyntaxError:
                 wrong.append(f"{kind}: {key}: {expression!r} is no expression of Python")
     draws = tuple(draw_label(n) for n in range(1, conditions.draws + 1))
-    return Plan(told["holds"], told["beyond"], draws), list(dict.fromkeys(wrong))
+    return Plan(told["holds"], told["beyond"], draws), tuple(dict.fromkeys(wrong))
 
 
 def draw_label(number: int) -> str:

@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-from scipy import stats
 from scipy.special import digamma
 
 from bookext.check.case import Case, Down, Generator, Meaning, Up
@@ -40,7 +39,8 @@ def typical(rng: Generator) -> list[Case]:
     """The mean log of a ReLU layer's growth, exactly: a chi-squared variable with as many degrees as units are active."""
     n, c, t = 256, rng.uniform(1, 2), 2
     active = np.arange(1, n + 1)
-    rate = math.log(c) + stats.binom(n, 0.5).pmf(active) @ (digamma(active / 2) + math.log(2)) / 2 + math.log(2 / n) / 2
+    chances = np.array([math.comb(n, int(k)) / 2**n for k in active])
+    rate = math.log(c) + chances @ (digamma(active / 2) + math.log(2)) / 2 + math.log(2 / n) / 2
     h = Up(np.array([[math.exp(rate * s)], [0.0]]) for s in range(4))
     return [Case({"n": n, "c": c, "t": t, "h": h, r"\E": lambda x: x})]
 
