@@ -58,10 +58,13 @@ sys.exit(code)
 """
 # Every formula and every claim changed in turn; the records of copies are as old as those that they are copies of.
 MUTATION = """
-from bookext.check import mutate
+from bookext.check import formulas, mutate
 from bookext.read.book import executed_pages
 from bookext.read.chapter import read_chapter
-mutate.report([read_chapter(page) for page in executed_pages()], False)
+chapters = [read_chapter(page) for page in executed_pages()]
+fared = [mutate.changed(chapter, formulas.problems(chapter)) for chapter in chapters]
+assert mutate.report(chapters, fared) == []
+assert sum(each["formulas"][0]["made"] for each in fared) > 100, "hardly anything was changed"
 """
 
 

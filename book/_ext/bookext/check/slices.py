@@ -32,6 +32,7 @@ DRAWING = ("matplotlib", *PICTURES, "IPython.display")
 SHOWN = {"print", "display", "tqdm.write", "shown.row"}  # ``shown`` is a table of labs.tables
 PURE = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef
 BUILTINS = set(dir(builtins))
+version = cache(metadata.version)
 Statements = list[ast.stmt]
 
 
@@ -348,12 +349,6 @@ def _module_code(path: Path) -> tuple[str, frozenset[str]]:
     return ast.unparse(_without_docstrings(tree)), frozenset(_modules(tree))
 
 
-@cache
-def version(name: str) -> str:
-    """The installed version of a package, without what it was built for."""
-    return metadata.version(name).partition("+")[0]
-
-
 def fingerprint(part: Slice, claim: str) -> str:
     """A short hash of all that can move what a claim's assertion finds."""
     text = part.text(claim)
@@ -362,7 +357,7 @@ def fingerprint(part: Slice, claim: str) -> str:
         name = waiting.pop()
         seen[name], further = _module_code(_file(name) or ROOT)
         waiting |= further - seen.keys()
-    versions = [f"{name} {version(name)}" for name in ("torch", "numpy")]
+    versions = [f"{name} {version(name).partition('+')[0]}" for name in ("torch", "numpy")]
     everything = [text, *(f"{name}\n{seen[name]}" for name in sorted(seen)), *versions]
     return hashlib.sha256("\0".join(everything).encode()).hexdigest()[:12]
 
@@ -431,13 +426,10 @@ def _of_function(tree: ast.AST, function: str, name: str) -> list[Place]:
     defined = [node for node in nodes if isinstance(node, ast.FunctionDef) and node.name == function]
     inside = [place for node in defined for place in _defaults(node, name)]
     inside += [place for node in defined for inner in ast.walk(node) for place in _assigned(inner, name)]
-    calls = [node for node in nodes if isinstance(node, ast.Call) and _last(node.func) == function]
+    calls = [
+        n for n in nodes if isinstance(n, ast.Call) and function in (getattr(n.func, k, "") for k in ("attr", "id"))
+    ]
     return inside or [place for call in calls for place in _literals(call, name)]
-
-
-def _last(node: ast.expr) -> str | None:
-    """The last name of what is called, ``c`` of ``a.b.c``."""
-    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else None
 
 
 class _Original(ast.NodeTransformer):
