@@ -123,11 +123,13 @@ def planted(stem: str, label: str, old: str, new: str) -> tuple[Chapter, int]:
         ("01", "eq-delta", r"^\T", ""),  # transpose
         ("01", "eq-product", r"W^{\tau+1} h^\tau", r"W^\tau h^\tau"),  # index
         pytest.param("03", "eq-sig-slope", r"1 - \sigma", r"1 + \sigma", marks=pytest.mark.slow),  # sign
-        ("05", "eq-cv-default", "3", "2"),  # factor
-        ("05", "eq-cv-loss-bounds", r"\frac{q}{2}", r"\frac{q}{3}"),  # a bound too low
-        ("06", "eq-xavier-gamma", "n_{t-1}", "n_t"),  # width
-        ("06", "eq-xavier-forward", "n_{t-1}", "n_t"),  # width
-        ("06", "eq-xavier-pair", r"\le", r"\ge"),  # relation
+        pytest.param("05", "eq-cv-default", "3", "2", marks=pytest.mark.slow),  # factor
+        pytest.param(
+            "05", "eq-cv-loss-bounds", r"\frac{q}{2}", r"\frac{q}{3}", marks=pytest.mark.slow
+        ),  # a bound too low
+        pytest.param("06", "eq-xavier-gamma", "n_{t-1}", "n_t", marks=pytest.mark.slow),  # width
+        pytest.param("06", "eq-xavier-forward", "n_{t-1}", "n_t", marks=pytest.mark.slow),  # width
+        pytest.param("06", "eq-xavier-pair", r"\le", r"\ge", marks=pytest.mark.slow),  # relation
         ("07", "eq-taylor-tanh", "z^5", "z^4"),  # order
     ],
 )
@@ -295,6 +297,7 @@ BY_ITSELF = command.by_itself
 FAULT = (r"\approx 4.0656", r"\approx 4.0657")
 
 
+@pytest.mark.slow
 def test_a_page_is_judged_anew_when_it_or_what_judges_it_has_changed(judged, tmp_path, monkeypatch):
     right, often = judged()
     assert right[:2] == ([], {}) and right[2]["formulas"][0]["made"] > 20 and often == 1

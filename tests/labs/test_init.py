@@ -2,10 +2,11 @@
 
 import functools
 import math
+import statistics
 
 import pytest
 import scipy.integrate
-import scipy.stats
+import scipy.special
 import torch
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
@@ -58,8 +59,17 @@ def test_moments(name):
     # 4 standard errors: std/sqrt(n) of the mean, variance * sqrt((kurtosis - 1)/n) of the variance
     assert abs(W.mean().item()) < 4 * std / math.sqrt(n)
     assert abs(W.square().mean().item() - std**2) < 4 * std**2 * math.sqrt((kurtosis - 1) / n)
-    reference = scipy.stats.norm(0, std) if kurtosis == 3 else scipy.stats.uniform(-std * 3**0.5, 2 * std * 3**0.5)
-    assert scipy.stats.kstest(W.flatten().numpy(), reference.cdf).pvalue > 1e-3  # one seeded draw: a fixed verdict
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STD)
+def test_distributions(name):
+    from scipy import stats  # most of a second, which each process of make quick would spend
+
+    W, std = init.get(name)(torch.empty(200, 300, dtype=torch.float64), generator=seeded(1)), STD[name]
+    uniform = name.endswith(("uniform", "linear"))
+    reference = stats.uniform(-std * 3**0.5, 2 * std * 3**0.5) if uniform else stats.norm(0, std)
+    assert stats.kstest(W.flatten().numpy(), reference.cdf).pvalue > 1e-3  # one seeded draw: a fixed verdict
 
 
 def test_C7_default_linear_has_a_third_of_the_forward_variance():
@@ -92,7 +102,7 @@ def test_xavier_is_the_harmonic_mean_of_the_two_conditions():
     for n_in, n_out in [(1, 1), (600, 400), (1000, 10)]:
         gamma = init.xavier_std(n_in, n_out) ** 2
         # square of a rounded root, two roundings in the mean: 4 ulp
-        assert gamma == pytest.approx(scipy.stats.hmean([1 / n_in, 1 / n_out]), rel=4 * 2**-52)
+        assert gamma == pytest.approx(statistics.harmonic_mean([1 / n_in, 1 / n_out]), rel=4 * 2**-52)
     assert init.xavier_std(10, 1000) == init.xavier_std(1000, 10)
 
 

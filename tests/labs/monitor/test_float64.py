@@ -41,6 +41,7 @@ def measured(exact: bool) -> list[tuple[float | None, ...]]:
     return [(row.mean, row.std, row.largest, row.gradient, row.weight_gradient) for row in report.layers]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exact", [True, False])
 def test_the_monitor_computes_nothing_in_float64_on_the_device(exact, monkeypatch):
     expected = measured(exact)

@@ -199,7 +199,7 @@ def faults(page: Path, english: str, chinese: str, kept: Sequence[str] = ()) -> 
     both = pairs(english, chinese)
     if isinstance(both, str):
         return [both]
-    waiting = {c.line for _, c in stale(english, chinese, kept)} if len(kept) == len(both) else set()
+    waiting = {c.line for _, c in _stale(both, kept)} if len(kept) == len(both) else set()
     found = [f"{line}: {what}" for e, c in both for line, what in differ(e, c, c.line in waiting)]
     if page in deck_paths():
         return found
@@ -210,11 +210,11 @@ def faults(page: Path, english: str, chinese: str, kept: Sequence[str] = ()) -> 
 def stale(english: str, chinese: str, kept: Sequence[str]) -> Pairs:
     """The blocks whose English is not the one that was translated, each with its Chinese."""
     both = pairs(english, chinese)
-    return (
-        []
-        if isinstance(both, str)
-        else [(e, c) for (e, c), known in zip(both, kept, strict=True) if e.fingerprint != known]
-    )
+    return [] if isinstance(both, str) else _stale(both, kept)
+
+
+def _stale(both: Pairs, kept: Sequence[str]) -> Pairs:
+    return [(e, c) for (e, c), known in zip(both, kept, strict=True) if e.fingerprint != known]
 
 
 def texts(page: Path) -> tuple[str, str, list[str]]:
