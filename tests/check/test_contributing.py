@@ -8,7 +8,7 @@ import textwrap
 import pytest
 import torch
 from bookext.check import formulas, ledger, mutate
-from bookext.check.meanings import MEANINGS, ch03
+from bookext.check.meanings import all_meanings, ch03
 from bookext.read.chapter import Chapter, parse_chapter
 from support import ROOT
 
@@ -30,7 +30,7 @@ def entered(monkeypatch):
     names = dict(vars(ch03))
     exec(ENTRY, names)
     assert list(names["MEANINGS"]) == ["eq-sig-halved"]
-    monkeypatch.setitem(MEANINGS, "eq-sig-halved", names["MEANINGS"]["eq-sig-halved"])
+    monkeypatch.setitem(all_meanings(), "eq-sig-halved", names["MEANINGS"]["eq-sig-halved"])
     yield
     formulas.cases_of.cache_clear()
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bookext.check import __main__ as command
-from bookext.check import bare, formulas, mutate
+from bookext.check import bare, formulas, mutate, results
 from bookext.check.__main__ import main as check
 from bookext.check.case import Case, Down, Meaning, Up
 from bookext.check.latex import parse
-from bookext.check.meanings import MEANINGS
+from bookext.check.meanings import all_meanings
 from bookext.check.tokens import MathError
 from bookext.check.value import evaluate, functions_of, names_of
 from bookext.read import kept
@@ -146,7 +146,7 @@ def test_an_equation_without_an_entry_and_an_entry_without_an_equation_are_named
         "eq-new": "book/03-planted.md:3: eq-new: no meaning; enter it under MEANINGS in "
         f"book/_ext/bookext/check/meanings/ch03.py: {entry}"
     }
-    monkeypatch.setitem(MEANINGS, "eq-old", Meaning(lambda rng: []))
+    monkeypatch.setattr(formulas, "tolerances", lambda: results.tolerances() | {"eq-old": (1e-9, 1e-2)})
     chapters = [read_chapter(page) for page in book_pages()]
     (orphan,) = formulas.orphans(chapters)
     assert orphan.startswith("book/_ext/bookext/check/meanings: eq-old: no page has this equation")
@@ -172,7 +172,7 @@ def test_an_equation_without_an_entry_and_an_entry_without_an_equation_are_named
     ],
 )
 def test_a_word_in_a_subscript_belongs_to_the_symbol(monkeypatch, tex, symbols):
-    monkeypatch.setitem(MEANINGS, "eq-words", Meaning(lambda rng: [Case(symbols, ranges={"j": range(1, 4)})]))
+    monkeypatch.setitem(all_meanings(), "eq-words", Meaning(lambda rng: [Case(symbols, ranges={"j": range(1, 4)})]))
     with pytest.raises((MathError, formulas.Disagreement)):
         formulas.compare(tex, "eq-words")
     formulas.cases_of.cache_clear()
@@ -195,8 +195,8 @@ def test_the_usual_synonyms_are_read():
 
 
 def test_a_bound_that_nothing_reaches_and_a_needless_condition_are_refused(monkeypatch):
-    monkeypatch.setitem(MEANINGS, "eq-bound", Meaning(lambda rng: [Case({"x": 1.0})]))
-    monkeypatch.setitem(MEANINGS, "eq-premise", Meaning(lambda rng: [Case({"x": x}) for x in (1.0, 2.0)]))
+    monkeypatch.setitem(all_meanings(), "eq-bound", Meaning(lambda rng: [Case({"x": 1.0})]))
+    monkeypatch.setitem(all_meanings(), "eq-premise", Meaning(lambda rng: [Case({"x": x}) for x in (1.0, 2.0)]))
     with pytest.raises(formulas.Disagreement, match="never nearly reached"):
         formulas.compare("x < 3", "eq-bound")
     with pytest.raises(formulas.Disagreement, match="true without it"):
@@ -282,18 +282,20 @@ def judged(tmp_path, monkeypatch):
     """How chapter 1 is judged, with a change in its text, in a build folder of its own; and how often it was judged anew."""
     often = []
     monkeypatch.setattr(kept, "BUILD", tmp_path)
-    monkeypatch.setattr(command, "by_itself", lambda chapter: often.append(1) or BY_ITSELF(chapter))
+
+    def counted(chapter):
+        often.append(1)
+        return command.by_itself(chapter)
 
     def again(old="", new=""):
         text = next(page for page in PAGES if page.stem.startswith("01")).read_text("utf8")
         assert old in text
         path = ROOT / "book" / "01-chained-jacobians.md"
-        return command.judged(parse_chapter(text.replace(old, new, 1), path)), len(often)
+        return command.judged(parse_chapter(text.replace(old, new, 1), path), counted), len(often)
 
     return again
 
 
-BY_ITSELF = command.by_itself
 FAULT = (r"\approx 4.0656", r"\approx 4.0657")
 
 
@@ -314,7 +316,7 @@ def test_a_page_is_judged_anew_when_it_or_what_judges_it_has_changed(judged, tmp
 @pytest.mark.slow
 def test_all_that_judges_a_page_is_looked_at_for_changes():
     files = "(m.__file__ for m in sys.modules.values() if getattr(m, '__file__', ''))"
-    program = f"import sys, bookext.check.__main__; print(*{files}, sep='\\n')"
+    program = f"import sys, bookext.check.__main__ as command; command.all_meanings(); print(*{files}, sep='\\n')"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT / "book/_ext"
     )

@@ -7,13 +7,14 @@ numbers for review instead, ``--words`` strong sentences with their reasons.
 """
 
 import argparse
+import contextlib
 import gc
 import multiprocessing
 import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from importlib import metadata
 from pathlib import Path
@@ -23,6 +24,7 @@ from bookext.read.chapter import Chapter, SourceError, read_chapter
 from bookext.read.kept import files, of_page
 
 from . import bare, claims, formulas, ledger, mutate, twins, words
+from .meanings import all_meanings
 from .stress import record_path
 
 Judged = tuple[list[str], dict[str, str], dict[str, mutate.Fared]]
@@ -37,32 +39,42 @@ def by_itself(chapter: Chapter) -> Judged:
     return ledger.problems(chapter, [claims.tried]), failed, mutate.changed(chapter, failed) if tried else {}
 
 
-def judged(chapter: Chapter) -> Judged:
+def unknown(chapter: Chapter) -> Judged:
+    """In place of ``by_itself``, to ask what is known."""
+    raise LookupError(chapter.name)
+
+
+def judged(chapter: Chapter, anew: Callable[[Chapter], Judged] = by_itself) -> Judged:
     """What breaks the ledger's rules in a chapter, which of its statements do not hold, and how its changed ones fared.
 
-    A page of the book that is as it was, like all that judges it by itself, is not judged by itself again.
+    A page of the book that is as it was, like all that judges it by itself, is not judged by itself anew.
     """
     if not chapter.path.is_relative_to(ROOT / "book"):
-        broken, failed, fared = by_itself(chapter)
+        broken, failed, fared = anew(chapter)
     else:
         text = "\0".join([chapter.text, *(f"{name} {metadata.version(name)}" for name in ("torch", "numpy"))])
-        kept = of_page("judged", chapter.path, text, [record_path(chapter), *JUDGES], lambda: by_itself(chapter))
-        broken, failed, fared = (
-            kept[0],
-            kept[1],
-            {what: (Counter(score), lost) for what, (score, lost) in kept[2].items()},
-        )
+        looked_at = [record_path(chapter), *JUDGES]
+        broken, failed, scores = of_page("judged", chapter.path, text, looked_at, lambda: anew(chapter))
+        fared = {what: (Counter(score), lost) for what, (score, lost) in scores.items()}
     return ledger.problems(chapter, AT_ONCE) + broken, failed, fared
 
 
 def side_by_side(chapters: Sequence[Chapter]) -> list[Judged]:
-    """All chapters judged; several in forks of this process, which has imported what judges them."""
-    if len(chapters) < 3:
-        return [judged(chapter) for chapter in chapters]
-    deaf = (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is told once
-    forks = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(os.cpu_count(), forks, initializer=signal.signal, initargs=deaf) as pool:
-        return list(pool.map(judged, chapters))
+    """All chapters judged; of those about which nothing is known several in forks of this process, which has imported what judges them."""
+    found: dict[Path, Judged] = {}
+    for chapter in chapters:
+        with contextlib.suppress(LookupError):
+            found[chapter.path] = judged(chapter, unknown)
+    others = [chapter for chapter in chapters if chapter.path not in found]
+    if len(others) < 3:
+        found |= {chapter.path: judged(chapter) for chapter in others}
+    else:
+        all_meanings()
+        deaf = (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is told once
+        forks = multiprocessing.get_context("fork")
+        with ProcessPoolExecutor(os.cpu_count(), forks, initializer=signal.signal, initargs=deaf) as pool:
+            found |= zip((chapter.path for chapter in others), pool.map(judged, others), strict=True)
+    return [found[chapter.path] for chapter in chapters]
 
 
 def report(chapters: Sequence[Chapter], run: bool) -> list[str]:

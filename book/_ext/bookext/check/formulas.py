@@ -16,7 +16,8 @@ from bookext.read.chapter import Chapter, Equation, literal_value
 
 from .case import Case, Meaning
 from .latex import Group, Node, Relation, order_term, parse
-from .meanings import MEANINGS
+from .meanings import all_meanings
+from .results import tolerances
 from .tokens import MathError
 from .value import STANDARD, evaluate, functions_of, names_of
 
@@ -33,7 +34,7 @@ class Disagreement(Exception):
 def cases_of(label: str) -> tuple[Case, ...]:
     """The cases of an equation: three draws, from a seed of the label's own."""
     generator = np.random.default_rng(list(label.encode()))
-    return tuple(case for _ in range(3) for case in MEANINGS[label].cases(generator))
+    return tuple(case for _ in range(3) for case in all_meanings()[label].cases(generator))
 
 
 def relations(tex: str, meaning: Meaning, case: Case) -> list[Group]:
@@ -184,7 +185,7 @@ class _Seen:
 
 def compare(tex: str, label: str) -> None:
     """Raise ``Disagreement`` or ``MathError`` unless the text holds in every case, and each part of it in some."""
-    meaning, seen, total = MEANINGS[label], _Seen(), 0
+    meaning, seen, total = all_meanings()[label], _Seen(), 0
     for case in cases_of(label):
         groups = relations(tex, meaning, case)
         premises = {i for i, group in enumerate(groups[1:]) if group.implied}
@@ -227,7 +228,7 @@ def symbols_of(tex: str) -> list[str]:
 def problem(chapter: Chapter, equation: Equation) -> str | None:
     """Why a statement does not hold; None where it does."""
     label = equation.label or ""
-    if label not in MEANINGS:
+    if label not in all_meanings():
         return f"no meaning; {entry_for(chapter, equation)}"
     try:
         compare(equation.tex, label)
@@ -247,7 +248,7 @@ def problems(chapter: Chapter) -> dict[str, str]:
 def orphans(chapters: Sequence[Chapter]) -> list[str]:
     """Entries whose equation no page has."""
     present = {e.label for chapter in chapters for e in chapter.equations}
-    missing = [label for label in MEANINGS if label not in present]
+    missing = [label for label in tolerances() if label not in present]
     return [f"{PLACE}: {label}: no page has this equation; take the entry out" for label in missing]
 
 

@@ -27,7 +27,7 @@ from bookext.read.machine import is_build_machine, workers
 from . import overstate
 from .case import Meaning
 from .formulas import Disagreement, cases_of, compare, relations, statements_of
-from .meanings import MEANINGS
+from .meanings import all_meanings
 from .probe import Record, probe
 from .tokens import MathError
 
@@ -131,7 +131,7 @@ def formulas(chapter: Chapter, failed: Container[str]) -> Fared:
             except MathError:
                 score["caught unread"] += 1
             else:
-                same = equivalent(mutant, equation, MEANINGS[equation.label or ""])
+                same = equivalent(mutant, equation, all_meanings()[equation.label or ""])
                 score["equivalent" if same else "survived"] += 1
                 if not same:
                     unnoticed = f"nothing notices this change of the formula ({mutant.kind}): {mutant.change}"

@@ -1,7 +1,6 @@
 """What the site says of checks: what became of each claim that the book decides, and how closely each equation is compared."""
 
 from functools import cache, partial
-from importlib import import_module
 from pathlib import Path
 
 from bookext.read.book import ROOT, book_pages, executed_pages
@@ -10,6 +9,7 @@ from bookext.read.claims import decisions_of
 from bookext.read.kept import digest, files, of_page, remembered
 
 from .conditions import conditions_of, file_of
+from .meanings import all_meanings
 from .slices import slice_of
 from .stress import Part, in_words, number_of, outcome, plan_of, read_records, record_path, together
 
@@ -69,7 +69,7 @@ def tolerances() -> dict[str, tuple[float, float]]:
     """
 
     def read() -> dict[str, tuple[float, float]]:
-        meanings = import_module("bookext.check.meanings").MEANINGS
+        meanings = all_meanings()
         return {label: (meaning.rtol, meaning.loose) for label, meaning in meanings.items()}
 
     return remembered("tolerances", digest([*files(MEANINGS), HERE / "case.py"]), read)

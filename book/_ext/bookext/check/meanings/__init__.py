@@ -5,15 +5,22 @@ outcome counted; derivatives from a complex step through a small network; weight
 numbers from :mod:`labs.propagation` or a quadrature. So both sides of an equation are exact to rounding.
 """
 
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
 from bookext.check.case import Meaning
 
-MEANINGS: dict[str, Meaning] = {}
 
-for path in sorted(Path(__file__).parent.glob("ch*.py")):
-    found: dict[str, Meaning] = import_module(f"{__name__}.{path.stem}").MEANINGS
-    if twice := MEANINGS.keys() & found:
-        raise ValueError(f"check/meanings/{path.name}: {', '.join(sorted(twice))} has a meaning in another file too")
-    MEANINGS |= found
+@cache
+def all_meanings() -> dict[str, Meaning]:
+    """Those of all chapters; they import SymPy and torch, which takes seconds."""
+    every: dict[str, Meaning] = {}
+    for path in sorted(Path(__file__).parent.glob("ch*.py")):
+        found: dict[str, Meaning] = import_module(f"{__name__}.{path.stem}").MEANINGS
+        if twice := every.keys() & found:
+            raise ValueError(
+                f"check/meanings/{path.name}: {', '.join(sorted(twice))} has a meaning in another file too"
+            )
+        every |= found
+    return every
