@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from .book import OURS, Copy
+from .book import OURS, Copy, adopt, used
 from .synthetic import grow, settle
 from .table import Row
 
@@ -92,7 +92,8 @@ def held(process: psutil.Process) -> int:
 
 def measured(command: Sequence[str], folder: Path, environment: dict[str, str]) -> Run:
     """Run a command that must succeed."""
-    most, over = [0], threading.Event()
+    adopt()
+    most, over, before = [0], threading.Event(), used()
     with tempfile.TemporaryFile("w+") as out:
         begun = os.times().elapsed
         started = psutil.Popen(command, cwd=folder, env=environment, stdout=out, stderr=subprocess.STDOUT, text=True)
@@ -106,7 +107,7 @@ def measured(command: Sequence[str], folder: Path, environment: dict[str, str]) 
 
         watcher = threading.Thread(target=watch)
         watcher.start()
-        _, status, used = os.wait4(started.pid, 0)
+        status = os.waitpid(started.pid, 0)[1]
         clock = os.times().elapsed - begun
         over.set()
         watcher.join()
@@ -114,7 +115,7 @@ def measured(command: Sequence[str], folder: Path, environment: dict[str, str]) 
         printed = out.read()
     if status:
         raise RuntimeError(f"{' '.join(command)} failed:\n{printed[-3000:]}")
-    return Run(used.ru_utime + used.ru_stime, clock, most[0] / 1e6, printed)
+    return Run(used() - before, clock, most[0] / 1e6, printed)
 
 
 def exponent(sizes: Sequence[int], values: Sequence[float]) -> float:

@@ -346,6 +346,17 @@ def test_what_is_written_for_an_edit_is_what_a_full_build_writes(book):
     assert book.site.keys() == full.keys() and changed <= {"_sources/book/small.md"}
 
 
+@pytest.mark.slow
+def test_an_unchanged_book_waits_for_no_library():
+    """To say that nothing has changed takes files and their hashes."""
+    heavy = {"jupytext", "nbformat", "numpy", "torch", "sympy", "sphinx", "docutils", "jupyter_client"}
+    program = f"import sys; from bookext.run import build; print(*sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT / "book/_ext"
+    )
+    assert done.stdout.split() == []
+
+
 WITHOUT_COUNTING = """
 import sys, bookext
 bookext.PAGES = tuple(name for name in bookext.PAGES if name != "counting")

@@ -9,7 +9,6 @@ from bookext.read.claims import decisions_of
 from bookext.read.kept import digest, files, of_page, remembered
 
 from .conditions import conditions_of, file_of
-from .meanings import all_meanings
 from .slices import slice_of
 from .stress import Part, in_words, number_of, outcome, plan_of, read_records, record_path, together
 
@@ -69,6 +68,8 @@ def tolerances() -> dict[str, tuple[float, float]]:
     """
 
     def read() -> dict[str, tuple[float, float]]:
+        from .meanings import all_meanings
+
         meanings = all_meanings()
         return {label: (meaning.rtol, meaning.loose) for label, meaning in meanings.items()}
 

@@ -11,11 +11,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from bookext.check.results import prepare
 from bookext.read.book import ROOT, config, contents, executed_pages, parsed
-from bookext.read.chapter import SourceError
 from bookext.read.kept import BUILD, cache_path, digest, files
-from bookext.read.labels import bibliography
 from bookext.read.machine import build_environment, is_build_machine
 
 SITE, UNFINISHED = BUILD / "html", BUILD / "unfinished"
@@ -83,10 +80,16 @@ def build() -> int:
     if index.exists() and stamp.exists() and stamp.read_text() == now:
         print(f"Nothing changed. The site: {index}")
         return 0
+    # An unchanged book does not wait for Jupyter.
+    from bookext.check.results import prepare
+    from bookext.read.chapter import SourceError
+    from bookext.read.labels import bibliography
+
+    from . import chinese
+    from .execute import execute_all, forget_old_caches
+
     # A fault in one of these files is said now, not when all chapters have run.
     config(), contents(), bibliography(), parsed(ROOT / "pyproject.toml", tomllib.loads)
-    from . import chinese  # an unchanged book does not wait for Jupyter
-    from .execute import execute_all, forget_old_caches
 
     stamp.unlink(missing_ok=True)
     os.environ |= build_environment()
