@@ -79,7 +79,7 @@ format: $(READY)  ## lay out the code, and the notebook pages as JupyterLab save
 	@$(RUN) bookext.notebook.saved $(wildcard instructor/hw*/hw*.md)
 
 quick: $(READY)  ## the inner loop: what needs no built book, in a minute or two
-	@$(RUN) bookext.check & $(LINT); linted=$$?; wait $$! && exit $$linted
+	@$(LINT) & $(RUN) bookext.check; checked=$$?; wait $$! && exit $$checked
 	@$(PYTEST) $(SIDE_BY_SIDE) -m "not site and not slow and not rehearsal"
 
 drift: $(READY)  ## carry code, numbers and formulas into the Chinese pages; list what their translators have to look at

@@ -29,6 +29,7 @@ from .stress import record_path
 
 Judged = tuple[list[str], dict[str, str], dict[str, mutate.Fared]]
 JUDGES = [*files("labs"), *files("book/_ext/bookext/check"), *files("book/_ext/bookext/read")]
+JUDGED_WITH = ("torch", "numpy", "scipy", "sympy")
 AT_ONCE = [rule for rule in ledger.RULES if rule is not claims.tried]  # they look at other pages too
 
 
@@ -52,7 +53,7 @@ def judged(chapter: Chapter, anew: Callable[[Chapter], Judged] = by_itself) -> J
     if not chapter.path.is_relative_to(ROOT / "book"):
         broken, failed, fared = anew(chapter)
     else:
-        text = "\0".join([chapter.text, *(f"{name} {metadata.version(name)}" for name in ("torch", "numpy"))])
+        text = "\0".join([chapter.text, *(f"{name} {metadata.version(name)}" for name in JUDGED_WITH)])
         looked_at = [record_path(chapter), *JUDGES]
         broken, failed, scores = of_page("judged", chapter.path, text, looked_at, lambda: anew(chapter))
         fared = {what: (Counter(score), lost) for what, (score, lost) in scores.items()}
