@@ -310,6 +310,7 @@ def test_a_page_is_judged_anew_when_it_or_what_judges_it_has_changed(judged, tmp
     monkeypatch.setattr(command, "record_path", lambda chapter: ROOT / "Makefile")  # another record of its stress
     assert judged(*FAULT)[1] == 3
     monkeypatch.setattr(command, "JUDGES", command.JUDGES[1:])
+    monkeypatch.setattr(command, "judges", command.judges.__wrapped__)
     assert judged(*FAULT)[1] == 4
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from bookext.check import __main__ as command
 from bookext.check import twins
 from bookext.check.twins import (
     carried,
@@ -28,6 +29,15 @@ PAGE = ROOT / "book" / "01-chained-jacobians.md"
 DECK = ROOT / "book" / "slides" / "02-explosion-relu.md"
 TWINS = [*translated_pages(), *translated_decks()]
 NAMES = [page.relative_to(ROOT / "book").as_posix() for page in TWINS]
+
+
+def test_the_check_of_the_book_compares_its_twins(monkeypatch, capsys):
+    monkeypatch.setattr(command, "book_pages", list)  # without what else it judges
+    monkeypatch.setattr(command.formulas, "tolerances", dict)
+    assert command.main([]) == 0, capsys.readouterr().out
+    monkeypatch.setattr(twins, "known_problems", lambda page: [f"{page.relative_to(ROOT / 'book')}: planted"])
+    assert command.main([]) == 1
+    assert {f"{name}: planted" for name in NAMES} <= set(capsys.readouterr().out.splitlines())
 
 
 def test_each_chinese_page_has_its_english():

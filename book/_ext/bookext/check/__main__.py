@@ -16,12 +16,13 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
 from bookext.read.book import ROOT, book_pages, waits_for_nobody
 from bookext.read.chapter import Chapter, SourceError, read_chapter
-from bookext.read.kept import files, of_page
+from bookext.read.kept import digest, files, of_page, text_digest
 
 from . import bare, claims, formulas, ledger, mutate, twins, words
 from .meanings import all_meanings
@@ -29,8 +30,13 @@ from .stress import record_path
 
 Judged = tuple[list[str], dict[str, str], dict[str, mutate.Fared]]
 JUDGES = [*files("labs"), *files("book/_ext/bookext/check"), *files("book/_ext/bookext/read")]
-JUDGED_WITH = ("torch", "numpy", "scipy", "sympy")
 AT_ONCE = [rule for rule in ledger.RULES if rule is not claims.tried]  # they look at other pages too
+
+
+@cache
+def judges() -> str:
+    """A hash of what judges a page by itself: the code, and the versions of what that computes with."""
+    return text_digest(digest(JUDGES), *(metadata.version(name) for name in ("torch", "numpy", "scipy", "sympy")))
 
 
 def by_itself(chapter: Chapter) -> Judged:
@@ -53,9 +59,8 @@ def judged(chapter: Chapter, anew: Callable[[Chapter], Judged] = by_itself) -> J
     if not chapter.path.is_relative_to(ROOT / "book"):
         broken, failed, fared = anew(chapter)
     else:
-        text = "\0".join([chapter.text, *(f"{name} {metadata.version(name)}" for name in JUDGED_WITH)])
-        looked_at = [record_path(chapter), *JUDGES]
-        broken, failed, scores = of_page("judged", chapter.path, text, looked_at, lambda: anew(chapter))
+        text = f"{chapter.text}\0{judges()}"
+        broken, failed, scores = of_page("judged", chapter.path, text, [record_path(chapter)], lambda: anew(chapter))
         fared = {what: (Counter(score), lost) for what, (score, lost) in scores.items()}
     return ledger.problems(chapter, AT_ONCE) + broken, failed, fared
 
