@@ -19,10 +19,11 @@ from bookext.read.book import executed_pages
 from bookext.read.kept import cache_path
 from bookext.read.words import CATALOGUE, FORMULA, VALUE, catalogue, drawn, patterns, words
 from bookext.run import execute
-from bookext.run.figures import KIND, SVG, in_chinese
+from bookext.run.figures import KIND, SVG, in_chinese, parse_once
 from bookext.run.letters import IDEOGRAPHS, faults, letters
 from IPython.core.pylabtools import print_figure
 from jupyter_cache import get_cache
+from matplotlib.mathtext import MathTextParser
 from support import ROOT
 
 from labs import drawings, plots
@@ -104,8 +105,16 @@ def style():
     plt.close("all")
 
 
+@pytest.fixture(params=["as matplotlib has it", "parsed once"])
+def parsing(request, monkeypatch):
+    if request.param == "parsed once":
+        for name in ("__eq__", "__hash__"):  # put back afterwards
+            monkeypatch.setattr(MathTextParser, name, getattr(MathTextParser, name))
+        parse_once()
+
+
 @pytest.mark.slow
-def test_the_second_drawing_differs_in_its_texts_and_leaves_the_first_as_it_was(style):
+def test_the_second_drawing_differs_in_its_texts_and_leaves_the_first_as_it_was(style, parsing):
     figure, axes = plots.depth_axes(r"rms of $h^d$")
     axes.plot([1, 2, 3], [1, 10, 100], label="layer 3")
     axes.set_xticks([1, 3], ["plain", "He"])
@@ -128,6 +137,26 @@ def test_the_second_drawing_differs_in_its_texts_and_leaves_the_first_as_it_was(
     assert set(filter(None, texts.values())) <= set(said(second)) and set(texts) <= set(said(first))
     assert "FiguresSC" in second and "FiguresSC" not in first
     assert "DejaVuSans" not in second  # the numbers of the axes too
+
+
+def test_a_text_with_mathematics_is_parsed_once_and_drawn_the_same(style, monkeypatch):
+    monkeypatch.setitem(mpl.rcParams, "svg.hashsalt", "one")
+
+    def drawing():
+        figure, axes = plots.depth_axes(r"rms of $h^d$")
+        axes.plot([1, 2, 3], [1, 10, 100], label="$d$")
+        axes.legend()
+        before = MathTextParser._parse_cached.cache_info().misses
+        svg = print_figure(figure, "svg", metadata={"Date": None})
+        return svg, MathTextParser._parse_cached.cache_info().misses - before
+
+    often, parses = drawing()
+    for name in ("__eq__", "__hash__"):  # put back afterwards
+        monkeypatch.setattr(MathTextParser, name, getattr(MathTextParser, name))
+    parse_once()
+    once, fewer = drawing()
+    assert once == often
+    assert 0 < fewer <= parses / 2
 
 
 def test_a_sheet_keeps_its_size_and_its_second_drawing_warns_of_nothing(style):

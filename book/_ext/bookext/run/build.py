@@ -1,7 +1,9 @@
 """``make book``: execute the chapters that changed, side by side, then build the site strictly."""
 
+import contextlib
 import gc
 import os
+import re
 import shutil
 import sys
 import tomllib
@@ -11,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from bookext.read.book import ROOT, config, contents, executed_pages, parsed
+from bookext.read.book import ROOT, book_pages, config, contents, executed_pages, parsed
 from bookext.read.kept import BUILD, cache_path, digest, files
 from bookext.read.machine import build_environment, is_build_machine
 
@@ -39,6 +41,21 @@ def load_builder() -> None:
     """Import what both runs of Sphinx need, before the one is forked from the other."""
     for name in ("jupyter_book.sphinx", "sphinx.builders.html", *config()["sphinx"]["config"]["extensions"]):
         import_module(name)
+
+
+def get_ready() -> None:
+    """What both runs of Sphinx need for many pages: what they ask for worked out, and the modules that pages document, parsed."""
+    from sphinx.pycode import ModuleAnalyzer
+
+    from bookext.check.results import prepare
+
+    load_builder()
+    prepare()
+    for page in book_pages():
+        for name in re.findall(r"^\.\. automodule:: (\S+)", page.read_text("utf8"), re.MULTILINE):
+            with contextlib.suppress(Exception):  # Sphinx says what is wrong with it, or the chapter that uses it
+                import_module(name)
+                ModuleAnalyzer.for_module(name).analyze()
 
 
 def build_site(options: list[str]) -> int:
@@ -100,7 +117,7 @@ def build() -> int:
     where = "" if is_build_machine() else " (not on the build machine: a number may differ by its ±)"
     print(f"Executing chapters{where}", flush=True)
     try:
-        failures = execute_all(executed_pages())
+        failures = execute_all(executed_pages(), meanwhile=get_ready)
     except SourceError as error:
         failures = [str(error)]
     if failures:

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Callable
 from concurrent.futures import as_completed
 from datetime import datetime
 from pathlib import Path
@@ -98,8 +99,11 @@ def execute(page: Path, notebook: nbformat.NotebookNode, forked: bool) -> tuple[
     return time.perf_counter() - begun, "\n".join(faults(notebook, display_path(page))) or None
 
 
-def execute_all(pages: list[Path]) -> list[str]:
-    """Execute the pages whose code is not in the cache, side by side; returns what failed, ready to print."""
+def execute_all(pages: list[Path], meanwhile: Callable[[], None] | None = None) -> list[str]:
+    """Execute the pages whose code is not in the cache, side by side; returns what failed, ready to print.
+
+    ``meanwhile`` is begun while a server of kernels imports what they need, which takes one core, and done when this returns.
+    """
     cache, older = get_cache(cache_path()), older_caches()
     waiting: dict[Path, nbformat.NotebookNode] = {}
     for page in pages:
@@ -110,7 +114,8 @@ def execute_all(pages: list[Path]) -> list[str]:
     failures = []
     if forked := kernels.lent or len(waiting) > 2:  # a fork server is worth its start where several kernels are wanted
         kernels.start_server()
-    with workers(os.cpu_count() or 1) as pool:
+    with workers(os.cpu_count() or 1) as pool, workers(1) as aside:
+        begun = aside.submit(meanwhile) if forked and meanwhile else None
         longest_first = sorted(waiting, key=lambda page: -len(waiting[page].cells))  # lest one run alone at the end
         running = {pool.submit(execute, page, waiting[page], forked): page for page in longest_first}
         for count, future in enumerate(as_completed(running), 1):
@@ -129,6 +134,8 @@ def execute_all(pages: list[Path]) -> list[str]:
                 }
                 bundle = CacheBundleIn(waiting[page], str(page), data=told)
                 cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+        if begun:
+            begun.result()
     return failures
 
 
