@@ -45,17 +45,16 @@ def load_builder() -> None:
 
 def get_ready() -> None:
     """What both runs of Sphinx need for many pages: what they ask for worked out, and the modules that pages document, parsed."""
-    from sphinx.pycode import ModuleAnalyzer
-
     from bookext.check.results import prepare
 
     load_builder()
     prepare()
+    analyzer = import_module("sphinx.pycode").ModuleAnalyzer
     for page in book_pages():
         for name in re.findall(r"^\.\. automodule:: (\S+)", page.read_text("utf8"), re.MULTILINE):
             with contextlib.suppress(Exception):  # Sphinx says what is wrong with it, or the chapter that uses it
                 import_module(name)
-                ModuleAnalyzer.for_module(name).analyze()
+                analyzer.for_module(name).analyze()
 
 
 def build_site(options: list[str]) -> int:
