@@ -357,6 +357,49 @@ def test_an_unchanged_book_waits_for_no_library():
     assert done.stdout.split() == []
 
 
+WAITS = """
+import time
+from pathlib import Path
+
+
+def waits(name):
+    deadline = time.monotonic() + 300
+    while not Path(name).exists():
+        assert time.monotonic() < deadline, f"waited in vain for {name}"
+        time.sleep(0.01)
+
+"""
+BESIDE = """
+from bookext.read.book import executed_pages
+from bookext.run.execute import execute_all
+
+
+def meanwhile():
+    waits("book/running")
+    Path("book/ready").touch()
+    FAULT
+
+
+print("failures:", execute_all(executed_pages(), meanwhile))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("answer", "fault", "printed"),
+    [("42", "", "failures: []"), ("42", 'raise OSError("a full disk")', "a full disk"), ("43", "1 / 0", "says 42, computed 43")],
+)  # fmt: skip
+def test_what_sphinx_needs_is_got_ready_while_a_chapter_runs(book, answer, fault, printed):
+    """Each waits for the other; and what is wrong with the chapter is said before what is wrong beside it."""
+    for name in ("running", "ready"):
+        (book.root / "book" / name).unlink(missing_ok=True)
+    book.labs(f"return {answer}")
+    waiting = f'{WAITS}Path("running").touch()\nwaits("ready")\nvalue = answer()  # {fault}\n'
+    book.chapter(CHAPTER.replace("value = answer()\n", waiting))
+    output = book.run("-c", WAITS + BESIDE.replace("FAULT", fault))[1]
+    assert printed in output and "in vain" not in output, output
+
+
 WITHOUT_COUNTING = """
 import sys, bookext
 bookext.PAGES = tuple(name for name in bookext.PAGES if name != "counting")

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable
 from functools import cache, lru_cache
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 from .book import ROOT
@@ -40,7 +41,7 @@ def keep(name: str, key: str, found: Any) -> None:
     kept.parent.mkdir(parents=True, exist_ok=True)
     for older in kept.parent.glob(f"{name}-{'?' * len(key)}.json"):
         older.unlink(missing_ok=True)  # the run for the other language may have been quicker
-    (whole := kept.with_suffix(f".{os.getpid()}")).write_text(json.dumps(found), "utf8")
+    (whole := kept.with_suffix(f".{os.getpid()}-{get_ident()}")).write_text(json.dumps(found), "utf8")
     whole.replace(kept)  # a full disk leaves no half of it
 
 

@@ -1,6 +1,7 @@
 """``make book``: execute the chapters that changed, side by side, then build the site strictly."""
 
 import contextlib
+import functools
 import gc
 import os
 import re
@@ -43,14 +44,14 @@ def load_builder() -> None:
         import_module(name)
 
 
-def get_ready() -> None:
-    """What both runs of Sphinx need for many pages: what they ask for worked out, and the modules that pages document, parsed."""
+def get_ready(everything: bool) -> None:
+    """What both runs of Sphinx ask for worked out, and, where all pages are written, the modules that they document parsed."""
     from bookext.check.results import prepare
 
     load_builder()
     prepare()
     analyzer = import_module("sphinx.pycode").ModuleAnalyzer
-    for page in book_pages():
+    for page in book_pages() if everything else ():
         for name in re.findall(r"^\.\. automodule:: (\S+)", page.read_text("utf8"), re.MULTILINE):
             with contextlib.suppress(Exception):  # Sphinx says what is wrong with it, or the chapter that uses it
                 import_module(name)
@@ -97,7 +98,6 @@ def build() -> int:
         print(f"Nothing changed. The site: {index}")
         return 0
     # An unchanged book does not wait for Jupyter.
-    from bookext.check.results import prepare
     from bookext.read.chapter import SourceError
     from bookext.read.labels import bibliography
 
@@ -115,20 +115,19 @@ def build() -> int:
     forget_old_caches()
     where = "" if is_build_machine() else " (not on the build machine: a number may differ by its ±)"
     print(f"Executing chapters{where}", flush=True)
+    shape, shaped = machinery(), BUILD / "machinery"
+    everything = [] if shaped.exists() and shaped.read_text() == shape else ["--all"]
+    ready = functools.partial(get_ready, bool(everything))
     try:
-        failures = execute_all(executed_pages(), meanwhile=get_ready)
+        failures = execute_all(executed_pages(), ready)
     except SourceError as error:
         failures = [str(error)]
     if failures:
         print("\n\n".join(["", *failures, "The book was not built."]), file=sys.stderr)
         return 1
     print("Building the site", flush=True)
-    shape, shaped = machinery(), BUILD / "machinery"
-    everything = [] if shaped.exists() and shaped.read_text() == shape else ["--all"]
     shutil.rmtree(SITE / "zh", ignore_errors=True)  # else the English run would take its pages for its own
     options = ["-n", "-W", "--keep-going", "-q", *everything]
-    load_builder()
-    prepare()
     gc.freeze()  # sphinx_external_toc looks at every object that the collector knows, torch's too
     if UNFINISHED.exists():
         forget(UNFINISHED.stat().st_mtime, BUILD, chinese.HOME / "_build")

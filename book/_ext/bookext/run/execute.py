@@ -99,10 +99,10 @@ def execute(page: Path, notebook: nbformat.NotebookNode, forked: bool) -> tuple[
     return time.perf_counter() - begun, "\n".join(faults(notebook, display_path(page))) or None
 
 
-def execute_all(pages: list[Path], meanwhile: Callable[[], None] | None = None) -> list[str]:
+def execute_all(pages: list[Path], meanwhile: Callable[[], None]) -> list[str]:
     """Execute the pages whose code is not in the cache, side by side; returns what failed, ready to print.
 
-    ``meanwhile`` is begun while a server of kernels imports what they need, which takes one core, and done when this returns.
+    ``meanwhile`` is done when this returns: one chapter, and what kernels import at first, leave a core free for it.
     """
     cache, older = get_cache(cache_path()), older_caches()
     waiting: dict[Path, nbformat.NotebookNode] = {}
@@ -115,7 +115,7 @@ def execute_all(pages: list[Path], meanwhile: Callable[[], None] | None = None) 
     if forked := kernels.lent or len(waiting) > 2:  # a fork server is worth its start where several kernels are wanted
         kernels.start_server()
     with workers(os.cpu_count() or 1) as pool, workers(1) as aside:
-        begun = aside.submit(meanwhile) if forked and meanwhile else None
+        begun = aside.submit(meanwhile)
         longest_first = sorted(waiting, key=lambda page: -len(waiting[page].cells))  # lest one run alone at the end
         running = {pool.submit(execute, page, waiting[page], forked): page for page in longest_first}
         for count, future in enumerate(as_completed(running), 1):
@@ -134,7 +134,7 @@ def execute_all(pages: list[Path], meanwhile: Callable[[], None] | None = None) 
                 }
                 bundle = CacheBundleIn(waiting[page], str(page), data=told)
                 cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
-        if begun:
+        if not failures:
             begun.result()
     return failures
 
