@@ -153,6 +153,7 @@ def test_an_explanation_that_is_too_short_is_refused() -> None:
         assert line.startswith("✗") and result.state == "to read"
 
 
+@pytest.mark.slow
 def test_right_numbers_in_the_wrong_shape_are_told_so() -> None:
     """The hidden check takes them; the visible one does not call them a transpose."""
     column = "def backward(W, delta, alpha, beta):\n    return alpha * (W.T @ delta)[:, None]"

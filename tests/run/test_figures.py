@@ -139,6 +139,7 @@ def test_the_second_drawing_differs_in_its_texts_and_leaves_the_first_as_it_was(
     assert "DejaVuSans" not in second  # the numbers of the axes too
 
 
+@pytest.mark.slow
 def test_a_text_with_mathematics_is_parsed_once_and_drawn_the_same(style, monkeypatch):
     monkeypatch.setitem(mpl.rcParams, "svg.hashsalt", "one")
 

@@ -52,6 +52,7 @@ def test_the_monitor_computes_nothing_in_float64_on_the_device(exact, monkeypatc
     assert len(found) == 5 and [*map(list, found)] == [pytest.approx(list(row), rel=1e-6) for row in expected]
 
 
+@pytest.mark.slow
 def test_the_stand_in_refuses_what_the_device_would():
     with NoFloat64(), pytest.raises(TypeError, match="float64"):
         torch.linalg.vector_norm(torch.ones(3), dtype=torch.float64)
