@@ -21,12 +21,13 @@ PAINTED = "performance.getEntriesByName('first-contentful-paint').length > 0"
 LATE = {"scripts": r"\.m?js\b", "fonts": r"\.woff2\b", "pictures": r"\.(svg|png)\b"}
 
 
-def moved(browser, address: str, width: int, late: str) -> list[str]:
-    """What moves when the files of one kind come one by one, each after a paint."""
+def moved(browser, address: str, width: int, late: str | None = None) -> list[str]:
+    """What moves as a page comes, where the files of one kind come one by one, each after a paint."""
+    kind = re.compile(LATE[late] if late else "(?!)")  # which nothing matches
     tab = browser.new_page(viewport={"width": width, "height": 740})
     tab.add_init_script(SHIFTS)
     waiting: list = []
-    tab.route(re.compile(LATE[late]), lambda route: waiting.append(route))
+    tab.route(kind, lambda route: waiting.append(route))
     tab.goto(address, wait_until="commit")
     tab.wait_for_function(PAINTED, timeout=60_000)
     paint = "new Promise(done => requestAnimationFrame(() => setTimeout(done, 60)))"
@@ -34,7 +35,7 @@ def moved(browser, address: str, width: int, late: str) -> list[str]:
     while waiting:
         waiting.pop(0).continue_()
         tab.evaluate(paint)
-    tab.unroute(re.compile(LATE[late]))
+    tab.unroute(kind)
     tab.wait_for_load_state("load", timeout=60_000)
     tab.wait_for_timeout(300)
     found = tab.evaluate("shifts")
@@ -80,13 +81,7 @@ class InPieces(http.server.SimpleHTTPRequestHandler):
 )  # fmt: skip
 def test_a_page_that_comes_in_pieces_moves_nothing(browser, page, width):
     with serve(SITE, InPieces) as address:
-        tab = browser.new_page(viewport={"width": width, "height": 740})
-        tab.add_init_script(SHIFTS)
-        tab.goto(f"{address}/{page}", wait_until="load", timeout=120_000)
-        assert tab.evaluate(PAINTED)
-        tab.wait_for_timeout(300)
-        assert tab.evaluate("shifts") == []
-        tab.close()
+        assert moved(browser, f"{address}/{page}", width) == []
 
 
 BAR = """() => {

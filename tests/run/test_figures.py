@@ -105,16 +105,19 @@ def style():
     plt.close("all")
 
 
-@pytest.fixture(params=["as matplotlib has it", "parsed once"])
-def parsing(request, monkeypatch):
-    if request.param == "parsed once":
-        for name in ("__eq__", "__hash__"):  # put back afterwards
-            monkeypatch.setattr(MathTextParser, name, getattr(MathTextParser, name))
-        parse_once()
+@pytest.fixture
+def parsing_once(monkeypatch):
+    """``parse_once``, which ends with the test."""
+    for name in ("__eq__", "__hash__"):
+        monkeypatch.setattr(MathTextParser, name, getattr(MathTextParser, name))
+    return parse_once
 
 
 @pytest.mark.slow
-def test_the_second_drawing_differs_in_its_texts_and_leaves_the_first_as_it_was(style, parsing):
+@pytest.mark.parametrize("once", [False, True])
+def test_the_second_drawing_differs_in_its_texts_and_leaves_the_first_as_it_was(style, parsing_once, once):
+    if once:
+        parsing_once()
     figure, axes = plots.depth_axes(r"rms of $h^d$")
     axes.plot([1, 2, 3], [1, 10, 100], label="layer 3")
     axes.set_xticks([1, 3], ["plain", "He"])
@@ -140,7 +143,7 @@ def test_the_second_drawing_differs_in_its_texts_and_leaves_the_first_as_it_was(
 
 
 @pytest.mark.slow
-def test_a_text_with_mathematics_is_parsed_once_and_drawn_the_same(style, monkeypatch):
+def test_a_text_with_mathematics_is_parsed_once_and_drawn_the_same(style, parsing_once, monkeypatch):
     monkeypatch.setitem(mpl.rcParams, "svg.hashsalt", "one")
 
     def drawing():
@@ -152,9 +155,7 @@ def test_a_text_with_mathematics_is_parsed_once_and_drawn_the_same(style, monkey
         return svg, MathTextParser._parse_cached.cache_info().misses - before
 
     often, parses = drawing()
-    for name in ("__eq__", "__hash__"):  # put back afterwards
-        monkeypatch.setattr(MathTextParser, name, getattr(MathTextParser, name))
-    parse_once()
+    parsing_once()
     once, fewer = drawing()
     assert once == often
     assert 0 < fewer <= parses / 2
